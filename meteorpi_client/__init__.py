@@ -1,0 +1,1 @@
+"""Read, and administer, a node over HTTP."""

@@ -1,0 +1,1 @@
+"""What a node remembers, and passes on: records, file store, export."""

@@ -1,0 +1,77 @@
+"""Distribution metadata of MeteorPi; the only place that holds it (pyproject.toml has tool settings only)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+CORE = [
+    "Flask>=3.1,<4",
+    "flask-cors>=6,<7",
+    "SQLAlchemy>=2.1,<2.2",
+    "alembic>=1.18,<2",
+    "requests>=2.32,<3",
+    "APScheduler>=3.11,<4",  # 4.x exists as alpha only and has another interface
+    "click>=8.1,<9",
+    "rich>=13.9",
+    "waitress>=3.0.2,<4",
+    "cryptography>=43",
+]
+EXTRAS = {
+    "firebird": ["fdb>=2.0.4,<3", "sqlalchemy-firebird>=2.2,<2.3"],
+    "postgresql": ["psycopg[binary]>=3.2,<4"],
+    "s3": ["boto3>=1.35"],
+    "apache": ["mod-wsgi>=5"],
+    "fastcgi": ["flup>=1.0.3,<2"],
+    "worker": ["huey[redis]>=2.5"],
+    "images": ["pillow>=11"],
+    "demo": ["pillow>=11", "numpy>=2"],
+    "pandas": ["pandas>=2.2"],
+    "dev": [
+        "cheroot>=11",
+        "gunicorn>=23",
+        "hypothesis>=6.120",
+        "jsonschema>=4.23",
+        "mypy>=1.18",
+        "myst-parser>=4",
+        "pytest>=9",
+        "ruff>=0.14",
+        "sphinx>=8",
+        "types-jsonschema",
+        "types-requests",
+        "types-setuptools",
+    ],
+}
+PACKAGE_DATA = ["py.typed", "*.json", "*.html", "*.css", "*.js", "*.sql", "*.mako"]
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+
+setup(
+    name="meteorpi",
+    version="0.2.0.dev0",
+    description="Nodes that record meteors, keep what they saw, and pass it on",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["meteorpi_*"]),
+    package_data={"": PACKAGE_DATA},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["meteorpi = meteorpi_server.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Web Environment",
+        "Framework :: Flask",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Astronomy",
+        "Typing :: Typed",
+    ],
+)
