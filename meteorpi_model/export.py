@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
-from meteorpi_model.documents import as_flag, as_id, as_text, drop_missing, read, read_optional, require_object
+from meteorpi_model.documents import (
+    as_flag,
+    as_id,
+    as_text,
+    drop_missing,
+    read,
+    read_optional,
+    require_object,
+)
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.search import EventSearch, FileRecordSearch
 from meteorpi_model.values import JsonObject, ModelEqualityMixin

@@ -63,7 +63,9 @@ class User(ModelEqualityMixin):
     def from_dict(d: object) -> User:
         """Read the form given by :meth:`as_dict`; ``roles`` is not looked at."""
         document = require_object(d, "a user")
-        return User(user_id=read(document, "user_id", as_text), role_mask=read(document, "role_mask", as_count))
+        return User(
+            user_id=read(document, "user_id", as_text), role_mask=read(document, "role_mask", as_count)
+        )
 
     def __repr__(self) -> str:
         return f"User({self.user_id!r}, {self.get_roles()})"

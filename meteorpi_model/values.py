@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypedDict, overload
 from uuid import UUID
 
@@ -173,7 +174,7 @@ def get_day_and_offset(dt: datetime) -> DayAndOffset:
 def get_md5_hash(path: str | os.PathLike[str]) -> str:
     """Hexadecimal MD5 of the file at `path`, read in blocks."""
     digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         while block := stream.read(_HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
