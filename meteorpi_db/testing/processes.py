@@ -1,0 +1,267 @@
+"""A database server of one's own: its directory, its account, and its process from start to end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from meteorpi_model.errors import ConfigurationError, UnavailableError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+POLL_SECONDS = 0.02
+LOOPBACK = "127.0.0.1"
+# Debian keeps daemons outside an ordinary account's PATH.
+PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def free_port() -> int:
+    """Give a TCP port of the loopback interface that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def find_program(name: str, package: str, *, places: Sequence[str] = ()) -> Path:
+    """Find the program `name`.
+
+    Args:
+        name: file name of the program.
+        package: Debian package that brings it, for the error.
+        places: glob patterns, relative to the root directory, of directories to look in as well; where
+            several match, the one that sorts last (the newest version) is taken.
+
+    Raises:
+        ConfigurationError: it is not installed; names the package that cures it.
+    """
+    found = shutil.which(name, path=PROGRAM_PATH)
+    if found:
+        return Path(found)
+    candidates = [
+        path for place in places for path in sorted(Path("/").glob(f"{place}/{name}"), reverse=True)
+    ]
+    if not candidates:
+        raise ConfigurationError(f"{name} is not installed: apt-get install {package}", program=name)
+    return candidates[0]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll until `condition` holds.
+
+    Raises:
+        UnavailableError: it did not hold within `seconds`; `what` says what was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"{what} did not happen within {seconds:g} seconds")
+        time.sleep(POLL_SECONDS)
+
+
+class PrivateServer(ABC):
+    """A server that belongs to whoever made it: nothing of the system's own service is touched.
+
+    Use it as a context manager, or call `start` and `close`. Everything it writes is in one directory; one it
+    made itself goes away with `close`. Database servers refuse to run as root, so root starts them as a
+    service account.
+
+    Args:
+        directory: where it keeps its files; None makes a directory below the system's temporary one.
+            For root every parent must be open to others (mode o+x).
+        port: TCP port on the loopback interface; None takes a free one.
+    """
+
+    name: ClassVar[str]
+    accounts: ClassVar[tuple[str, ...]]  # in order of preference; only root needs one
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self, directory: Path | None = None, *, port: int | None = None) -> None:
+        self._owns_directory = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"meteorpi-{self.name}-"))
+        self.port = port or free_port()
+        self.account = self._choose_account()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.make_directory(self.directory)
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Create what the server needs on disk; called before every start, must notice what is there."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """The command line of the server process, which must stay in the foreground."""
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the server and its tools; nothing is inherited."""
+        return {"PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8"}
+
+    def start(self) -> Self:
+        """Start it and wait until it takes connections.
+
+        Raises:
+            ConfigurationError: a program is missing, or a directory is closed to the service account.
+            UnavailableError: it ended or did not listen in time; the detail ends with its output.
+        """
+        if self._process is not None:
+            return self
+        self._require_open_parents()
+        self.prepare()
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment(),
+                cwd=self.directory,
+                user=self.account and self.account.pw_uid,
+                group=self.account and self.account.pw_gid,
+                extra_groups=[] if self.account else None,
+                start_new_session=True,  # an interrupt at the terminal is for the tests, which then stop us
+            )
+        wait_until(self._is_ready, START_SECONDS, f"start of {self.name}")
+        return self
+
+    def stop(self) -> None:
+        """End it in good order; after five seconds by force. A stopped server may be started again."""
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would: nothing is flushed, nobody is told."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop and start on the same port with the same files."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing answers, as behind a dead link."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Stop it and remove its directory, if it made that itself."""
+        self.stop()
+        if self._owns_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def make_directory(self, path: Path) -> Path:
+        """Make `path`, with parents, as a directory of the server's account."""
+        path.mkdir(parents=True, exist_ok=True)
+        self.give(path)
+        path.chmod(0o755)
+        return path
+
+    def give(self, path: Path) -> None:
+        """Make the server's account the owner of `path`; nothing to do unless root."""
+        if self.account:
+            os.chown(path, self.account.pw_uid, self.account.pw_gid)
+
+    def run(self, command: Sequence[str | Path], text: str | None = None) -> str:
+        """Run one of the server's tools as its account, with `text` as input, and give its output.
+
+        Raises:
+            UnavailableError: it failed; the detail holds its output.
+        """
+        done = subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            input=text or "",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.environment(),
+            cwd=self.directory,
+            user=self.account and self.account.pw_uid,
+            group=self.account and self.account.pw_gid,
+            extra_groups=[] if self.account else None,
+        )
+        if done.returncode:
+            raise UnavailableError(f"{Path(command[0]).name} failed: {done.stdout.strip()}")
+        return done.stdout
+
+    def _choose_account(self) -> pwd.struct_passwd | None:
+        if os.geteuid() != 0:
+            return None
+        known = {entry.pw_name: entry for entry in pwd.getpwall()}
+        return next(known[name] for name in (*self.accounts, "nobody") if name in known)
+
+    def _require_open_parents(self) -> None:
+        for parent in self.directory.resolve().parents if self.account else ():
+            if not parent.stat().st_mode & 0o001:
+                raise ConfigurationError(
+                    f"{self.name} cannot reach {self.directory}: {parent} is closed to others",
+                    path=str(parent),
+                )
+
+    def _is_ready(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+            output = (self.directory / "log").read_text(errors="replace")[-2000:].strip()
+            raise UnavailableError(f"{self.name} ended while starting: {output}")
+        with socket.socket() as probe:
+            return probe.connect_ex((LOOPBACK, self.port)) == 0
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        tree = list(process_tree(process.pid))
+        if number is signal.SIGKILL:
+            send_signal(tree, signal.SIGKILL)
+        else:
+            send_signal(tree, signal.SIGCONT)  # a paused process would never see the next one
+            process.send_signal(number)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            send_signal(list(process_tree(process.pid)), signal.SIGKILL)
+            process.wait()
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            send_signal(list(process_tree(self._process.pid)), number)
+
+
+def process_tree(pid: int) -> Iterator[int]:
+    """Give `pid` and the ids of all its descendants that are alive, parents first."""
+    yield pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it ended meanwhile
+        return
+    for child in children:
+        yield from process_tree(int(child))
+
+
+def send_signal(pids: Sequence[int], number: signal.Signals) -> None:
+    """Send signal `number` to each process; one that has ended meanwhile is left out."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
