@@ -23,6 +23,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from meteorpi_db.dialects import Amount, ExactText, HexDigest, Identifier, LongText, RowId
@@ -43,6 +44,17 @@ def _row_id() -> Column[int]:
 
 def _owner(table: str, name: str) -> Column[int]:
     return Column(name, RowId, ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=False)
+
+
+def _status() -> Column[int]:
+    """The camera status of an entity; no cascade, so that a status in use cannot take records with it."""
+    return Column("status_pk", RowId, ForeignKey("camera_status.id"), nullable=False)
+
+
+def _partial(name: str, *columns: str) -> Index:
+    """An index over metadata of one type: rows of the other types are left out where the engine can."""
+    condition = text(f"{columns[1]} IS NOT NULL")
+    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
 camera_status = Table(
@@ -79,7 +91,7 @@ file_record = Table(
     Column("camera_id", ExactText(CAMERA_ID_LENGTH), nullable=False),
     Column("file_time", BigInteger, nullable=False),
     Column("time_offset", Integer, nullable=False),
-    _owner("camera_status", "status_pk"),
+    _status(),
     Column("mime_type", ExactText(NAME_LENGTH), nullable=False),
     Column("semantic_type", ExactText(TYPE_LENGTH), nullable=False),
     Column("file_name", ExactText(NAME_LENGTH)),
@@ -96,7 +108,7 @@ file_record = Table(
     Index("ix_file_camera", "camera_id", "file_time", "id"),
     Index("ix_file_semantic", "semantic_type", "file_time", "id"),
     Index("ix_file_mime", "mime_type", "file_time", "id"),
-    Index("ix_file_status", "status_pk", "time_offset", "file_time"),
+    Index("ix_file_status", "status_pk", "file_time", "id", "time_offset"),
     Index("ix_file_offset", "time_offset", "file_time"),
     Index("ix_file_sha256", "sha256"),
 )
@@ -109,7 +121,7 @@ event = Table(
     Column("camera_id", ExactText(CAMERA_ID_LENGTH), nullable=False),
     Column("event_time", BigInteger, nullable=False),
     Column("time_offset", Integer, nullable=False),
-    _owner("camera_status", "status_pk"),
+    _status(),
     Column("event_type", ExactText(TYPE_LENGTH), nullable=False),
     Column("registered_at", BigInteger, nullable=False),
     Column("imported_by", ExactText(USER_ID_LENGTH)),
@@ -117,7 +129,7 @@ event = Table(
     Index("ix_event_time", "event_time", "id"),
     Index("ix_event_camera", "camera_id", "event_time", "id"),
     Index("ix_event_type", "event_type", "event_time", "id"),
-    Index("ix_event_status", "status_pk", "time_offset", "event_time"),
+    Index("ix_event_status", "status_pk", "event_time", "id", "time_offset"),
     Index("ix_event_offset", "time_offset", "event_time"),
 )
 
@@ -133,7 +145,10 @@ event_file = Table(
 
 
 def _meta_table(name: str, owner: str, prefix: str) -> Table:
-    """Metadata of files or of events: one row an item, exactly one of the three values set."""
+    """Metadata of files or of events: one row an item, exactly one of the three values set.
+
+    `is_repeat`: an earlier item of the same owner has the same key; searches look for duplicates there only.
+    """
     return Table(
         name,
         metadata,
@@ -141,15 +156,16 @@ def _meta_table(name: str, owner: str, prefix: str) -> Table:
         Column("position", Integer, nullable=False),
         Column("meta_key", ExactText(TYPE_LENGTH), nullable=False),
         Column("entity_time", BigInteger, nullable=False),
+        Column("is_repeat", Boolean(create_constraint=False), nullable=False, default=False),
         Column("string_head", ExactText(STRING_HEAD_LENGTH)),
         Column("string_value", ExactText(TEXT_LENGTH)),
         Column("number_value", Amount),
         Column("is_integer", Boolean(create_constraint=False), nullable=False, default=False),
         Column("date_value", BigInteger),
         PrimaryKeyConstraint("owner_pk", "position", name=f"pk_{prefix}"),
-        Index(f"ix_{prefix}_string", "meta_key", "string_head", "entity_time", "owner_pk"),
-        Index(f"ix_{prefix}_number", "meta_key", "number_value", "entity_time", "owner_pk"),
-        Index(f"ix_{prefix}_date", "meta_key", "date_value", "entity_time", "owner_pk"),
+        _partial(f"ix_{prefix}_string", "meta_key", "string_head", "entity_time", "owner_pk"),
+        _partial(f"ix_{prefix}_number", "meta_key", "number_value", "entity_time", "owner_pk"),
+        _partial(f"ix_{prefix}_date", "meta_key", "date_value", "entity_time", "owner_pk"),
     )
 
 
@@ -293,6 +309,8 @@ announced_file = Table(
     Column("file_id", Identifier, nullable=False),
     Column("md5", HexDigest(32)),
     Column("file_size", BigInteger),
+    Column("sha256", HexDigest(64)),
+    Column("crc32", BigInteger),
     Column("announced_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("sender", "file_id", name="pk_announced_file"),
     Index("ix_announced_file_time", "announced_at"),
