@@ -112,11 +112,14 @@ class PrivateServer(ABC):
 
         Raises:
             ConfigurationError: a program is missing, or a directory is closed to the service account.
-            UnavailableError: it ended or did not listen in time; the detail ends with its output.
+            UnavailableError: the port is taken, or it ended or did not listen in time; the detail ends with
+                its output.
         """
         if self._process is not None:
             return self
         self._require_open_parents()
+        if self._is_listening():
+            raise UnavailableError(f"port {self.port} is taken by another process", port=self.port)
         self.prepare()
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -223,6 +226,9 @@ class PrivateServer(ABC):
             self._process = None
             output = (self.directory / "log").read_text(errors="replace")[-2000:].strip()
             raise UnavailableError(f"{self.name} ended while starting: {output}")
+        return self._is_listening()
+
+    def _is_listening(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex((LOOPBACK, self.port)) == 0
 

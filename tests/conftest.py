@@ -1,0 +1,212 @@
+"""Fixtures of the whole suite: the engines, a database on each of them, and the shared real data.
+
+A test that asks for `db`, `open_database`, `new_database` or `engine` runs once per engine; the marker
+``engines("sqlite", ...)`` narrows that down, and ``pytest --engine sqlite`` does so for a whole run.
+
+A component that is not installed (a database server, the shared data) skips the tests that need it, visibly.
+With CI=true, or METEORPI_REQUIRE_ALL=1 as `make test` sets it, one that make installs is a failure instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+import hypothesis
+import pytest
+
+from meteorpi_db.testing.processes import PrivateServer
+from meteorpi_db.testing.servers import FirebirdServer, PostgresServer, firebird_library
+from meteorpi_model.errors import ConfigurationError
+from tests import engines
+
+if TYPE_CHECKING:
+    from meteorpi_db import MeteorDatabase
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENGINE_NAMES = ("sqlite", "firebird", "firebird-embedded", "postgresql")
+AnyServer = TypeVar("AnyServer", bound=PrivateServer)
+
+# Examples take as long as the engine behind them does; a slow machine is not a defect.
+hypothesis.settings.register_profile("meteorpi", deadline=None)
+hypothesis.settings.load_profile("meteorpi")
+
+
+class OpenDatabase(Protocol):
+    """The type of the fixture `open_database`."""
+
+    def __call__(self, path: str | None = None, /, **options: Any) -> MeteorDatabase: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine", action="append", choices=ENGINE_NAMES, help="run on this engine only; may be repeated"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engines(*names): the engines a test makes sense on, in place of all")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine_name" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("engines")
+    wanted = metafunc.config.getoption("engine") or ENGINE_NAMES
+    names = [name for name in (marker.args if marker else ENGINE_NAMES) if name in wanted]
+    metafunc.parametrize("engine_name", names, scope="session")
+
+
+def is_everything_required() -> bool:
+    """Whether a missing component is a failure."""
+    return os.environ.get("CI") == "true" or os.environ.get("METEORPI_REQUIRE_ALL") == "1"
+
+
+def absent(reason: str) -> NoReturn:
+    """Give up a test for want of a component that `make test` would have installed."""
+    if is_everything_required():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def started(stack: ExitStack, make: Callable[[], AnyServer]) -> AnyServer:
+    """Start a private server that lives as long as `stack`."""
+    try:
+        server = make()
+        stack.enter_context(server)
+    except ConfigurationError as error:
+        absent(error.detail)
+    return server
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real recordings, kept beside the checkout and not part of it; without them the test is skipped."""
+    path = REPOSITORY.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("the shared data is not beside the checkout (../shared/data)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_seeds() -> Path:
+    """The published configuration guide, kept beside the checkout; without it the test is skipped."""
+    path = REPOSITORY.parent / "shared" / "seeds"
+    if not path.is_dir():
+        pytest.skip("the guide is not beside the checkout (../shared/seeds)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def firebird_server() -> Iterator[FirebirdServer]:
+    """A private Firebird server for the whole run; whoever pauses or stops it makes it answer again."""
+    with ExitStack() as stack:
+        yield started(stack, FirebirdServer)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A private PostgreSQL server for the whole run; whoever pauses or stops it makes it answer again."""
+    with ExitStack() as stack:
+        yield started(stack, lambda: PostgresServer(durable=False))
+
+
+@pytest.fixture(scope="session")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> engines.Engine:
+    return engines.SqliteEngine(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def firebird_embedded_engine(tmp_path_factory: pytest.TempPathFactory) -> engines.Engine:
+    try:
+        firebird_library()
+    except ConfigurationError as error:
+        absent(error.detail)
+    return engines.FirebirdEmbeddedEngine(tmp_path_factory.mktemp("firebird"))
+
+
+@pytest.fixture(scope="session")
+def firebird_engine(request: pytest.FixtureRequest) -> engines.Engine:
+    url = os.environ.get("TEST_FIREBIRD_URL")
+    if url:
+        return engines.ForeignFirebirdEngine(url)
+    return engines.FirebirdServerEngine(request.getfixturevalue("firebird_server"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_engine(request: pytest.FixtureRequest) -> engines.Engine:
+    url = os.environ.get("TEST_POSTGRESQL_URL")
+    if url:
+        return engines.ForeignPostgresEngine(url)
+    return engines.PostgresEngine(request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture(scope="session")
+def engine(engine_name: str, request: pytest.FixtureRequest) -> Iterator[engines.Engine]:
+    """The engine of this run of the test: makes, copies and drops databases."""
+    found: engines.Engine = request.getfixturevalue(f"{engine_name.replace('-', '_')}_engine")
+    yield found
+    found.drop_template()
+
+
+@pytest.fixture
+def new_database(engine: engines.Engine) -> Iterator[Callable[[], str]]:
+    """Call it for the `db_path` of another fresh database with the schema and no records."""
+    names: list[str] = []
+
+    def make() -> str:
+        names.append(engine.new_name())
+        engine.create_with_schema(names[-1])
+        return engine.db_path(names[-1])
+
+    yield make
+    for name in names:
+        engine.drop(name)
+
+
+@pytest.fixture
+def bare_database(engine: engines.Engine) -> Iterator[str]:
+    """The `db_path` of a database without tables: on a server it exists, embedded it will on first use."""
+    name = engine.new_name()
+    engine.create(name)
+    yield engine.db_path(name)
+    engine.drop(name)
+
+
+@pytest.fixture
+def db_path(new_database: Callable[[], str]) -> str:
+    """The `db_path` of the test's own database; `db` and a bare `open_database()` use the same one."""
+    return new_database()
+
+
+@pytest.fixture
+def open_database(db_path: str, tmp_path: Path) -> Iterator[OpenDatabase]:
+    """Call it for a `MeteorDatabase` that is closed after the test.
+
+    Without arguments it opens the test's own database and file store, each time in a new object; options
+    are those of `MeteorDatabase`.
+    """
+    from meteorpi_db import MeteorDatabase
+
+    with ExitStack() as stack:
+
+        def open_(path: str | None = None, **options: Any) -> MeteorDatabase:
+            options.setdefault("file_store_path", str(tmp_path / "files"))
+            return stack.enter_context(MeteorDatabase(db_path=path or db_path, **options))
+
+        yield open_
+
+
+@pytest.fixture
+def db(open_database: OpenDatabase) -> MeteorDatabase:
+    """A node's database on each engine, with a file store on local disk and nothing in either."""
+    return open_database()
