@@ -1,0 +1,233 @@
+"""Connections to the database, and the two ways to use one: reading a snapshot, writing a transaction.
+
+Everything above works through :class:`Transactions`. It hands out connections from a pool, turns the errors
+of the drivers into those of :mod:`meteorpi_model.errors`, repeats transactions that another one overtook,
+and finds its way back after the server was gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from meteorpi_db import forking
+from meteorpi_db.dialects import (
+    Backend,
+    ConnectionLostError,
+    ConstraintError,
+    TransactionConflictError,
+    backend_for,
+)
+from meteorpi_db.dialects.base import BACKEND_OPTION
+from meteorpi_model.errors import InvalidDocumentError, MeteorError, UnavailableError
+
+logger = logging.getLogger("meteorpi.db.connections")
+
+T = TypeVar("T")
+
+POOL_SIZE = 4
+POOL_OVERFLOW = 28
+POOL_WAIT_SECONDS = 30.0
+IDLE_SECONDS_BEFORE_CHECK = 1.0
+RETRY_SECONDS = 30.0
+FIRST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.5
+_USED_AT = "meteorpi_used_at"
+
+
+class Transactions:
+    """The two ways to use the database; safe for threads, and for forked children, which get their own pool.
+
+    Args:
+        engine: as made by :func:`open_database`.
+        backend: of the same database.
+        retry_seconds: how long a write goes on repeating while other transactions overtake it.
+
+    Attributes:
+        engine: for migrations; everything else uses the methods.
+        backend: what is particular to the engine.
+    """
+
+    def __init__(self, engine: Engine, backend: Backend, retry_seconds: float = RETRY_SECONDS) -> None:
+        self.engine = engine
+        self.backend = backend
+        self._retry_seconds = retry_seconds
+        self._reading = engine.execution_options(**backend.reading_options)
+        self._writing = engine.execution_options(**backend.writing_options)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one unchanging state of the database, and cannot write.
+
+        Raises:
+            UnavailableError: the database does not answer, or all connections stay in use.
+        """
+        with _errors_as_ours(), self._reading.connect() as connection:
+            transaction = connection.begin()
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
+
+    def write(self, operation: Callable[[Connection], T]) -> T:
+        """Run `operation` in one transaction and commit it.
+
+        Args:
+            operation: is called with the connection, and again from the start when another transaction was
+                faster or the connection broke before the commit; so it must not change anything else. It
+                must not call `write` itself.
+
+        Returns:
+            What `operation` returned, once it is durable.
+
+        Raises:
+            ConstraintError: a rule of the schema refused a row, also in a second try that saw everything
+                others had committed meanwhile.
+            UnavailableError: the database does not answer, or others were faster for too long.
+        """
+        deadline = time.monotonic() + self._retry_seconds
+        pause_seconds = FIRST_PAUSE_SECONDS
+        forgiven: set[type[MeteorError]] = set()
+        while True:
+            try:
+                return self._write_once(operation)
+            except TransactionConflictError:
+                if time.monotonic() >= deadline:
+                    raise
+                logger.debug("write repeated after conflict pause_seconds=%.3f", pause_seconds)
+                time.sleep(random.uniform(0, pause_seconds))
+                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            except (ConstraintError, _LostBeforeCommitError) as error:
+                # A key that another transaction committed meanwhile is visible to a second try, which can
+                # take the way for known rows; a dead connection is replaced. Neither is worth a third try.
+                if type(error) in forgiven:
+                    raise
+                forgiven.add(type(error))
+
+    def _write_once(self, operation: Callable[[Connection], T]) -> T:
+        with _errors_as_ours(), self._writing.connect() as connection:
+            try:
+                transaction = connection.begin()
+                result = operation(connection)
+            except ConnectionLostError as error:
+                raise _LostBeforeCommitError(error.detail) from error
+            transaction.commit()
+            return result
+
+    @contextmanager
+    def schema_connection(self) -> Iterator[Connection]:
+        """Give a connection outside the pool that may change tables; what is not committed is undone.
+
+        Engines hold what a connection has used for as long as it lives, and a change of a table would wait
+        for it; so this connection, and the idle ones of the pool, are closed rather than kept.
+        """
+        self.engine.dispose()
+        with _errors_as_ours(), self._writing.connect() as connection:
+            connection.detach()
+            yield connection
+
+    def close(self) -> None:
+        """Close every idle connection; those in use close when they are given back."""
+        self.engine.dispose()
+        self.backend.release()
+
+
+class _LostBeforeCommitError(ConnectionLostError):
+    """The connection broke while nothing had been committed, so the transaction may be repeated."""
+
+
+def open_database(
+    db_path: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    *,
+    retry_seconds: float = RETRY_SECONDS,
+) -> Transactions:
+    """Prepare to use the database at `db_path`; the first transaction connects.
+
+    Args:
+        db_path: see :func:`meteorpi_db.dialects.backend_for`.
+        user: for database servers.
+        password: for database servers.
+        retry_seconds: see :class:`Transactions`.
+
+    Raises:
+        InvalidDocumentError: `db_path` cannot be read.
+        ConfigurationError: a driver or engine is not installed.
+    """
+    backend = backend_for(db_path, user, password)
+    engine = create_engine(
+        backend.url,
+        poolclass=QueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_WAIT_SECONDS,
+        pool_use_lifo=True,
+        execution_options={BACKEND_OPTION: backend},
+        **backend.engine_arguments(),
+    )
+    event.listen(engine, "handle_error", _error_translator(backend))
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _connection_check(engine))
+    backend.install(engine)
+    forking.protect(engine)
+    return Transactions(engine, backend, retry_seconds)
+
+
+def _error_translator(backend: Backend) -> Callable[[ExceptionContext], MeteorError | None]:
+    def translate(context: ExceptionContext) -> MeteorError | None:
+        return backend.translate(context)
+
+    return translate
+
+
+def _note_use(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _connection_check(engine: Engine) -> Callable[[DBAPIConnection, ConnectionPoolEntry, Any], None]:
+    def check(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Try a connection that lay idle, so that a restarted server costs nobody a request."""
+        used_at = record.info.get(_USED_AT)
+        if used_at is None or time.monotonic() - used_at < IDLE_SECONDS_BEFORE_CHECK:
+            return
+        try:
+            alive = engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise exc.InvalidatePoolError from error
+        if not alive:
+            raise exc.InvalidatePoolError
+
+    return check
+
+
+@contextmanager
+def _errors_as_ours() -> Iterator[None]:
+    """Let no exception of SQLAlchemy out; those of drivers were translated where they arose."""
+    try:
+        yield
+    except exc.StatementError as error:
+        raise _meaning_of(error) from error
+    except exc.TimeoutError as error:
+        raise UnavailableError("all database connections are in use") from error
+    except exc.SQLAlchemyError as error:
+        raise MeteorError(f"the database could not be used: {error}") from error
+
+
+def _meaning_of(error: exc.StatementError) -> MeteorError:
+    """The error inside a statement error: a value that could not be bound, or something unforeseen."""
+    cause = error.orig
+    if isinstance(cause, MeteorError):
+        return cause
+    if isinstance(cause, (ValueError, OverflowError, TypeError)):
+        return InvalidDocumentError(f"a value does not fit the database: {cause}")
+    return MeteorError(f"the database refused a statement: {cause}")

@@ -1,0 +1,9 @@
+"""The schema and its history: created when missing, carried forward step by step, refused when newer."""
+
+from __future__ import annotations
+
+from meteorpi_db.migrations.editor import SchemaEditor
+from meteorpi_db.migrations.history import SCHEMA, Schema, Step
+from meteorpi_db.migrations.runner import SchemaChange, ensure_schema, schema_version
+
+__all__ = ["SCHEMA", "Schema", "SchemaChange", "SchemaEditor", "Step", "ensure_schema", "schema_version"]

@@ -1,0 +1,145 @@
+"""Bring the schema of a database to the present version, once, whatever else is going on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, func, insert, inspect, select
+
+from meteorpi_db.connections import Transactions
+from meteorpi_db.dialects import ExactText
+from meteorpi_db.migrations.editor import SchemaEditor
+from meteorpi_db.migrations.history import SCHEMA, Schema, Step
+from meteorpi_model.errors import SchemaVersionError
+from meteorpi_model.values import now, utc_datetime_to_milliseconds
+
+logger = logging.getLogger("meteorpi.db.migrations")
+
+DESCRIPTION_LENGTH = 255
+
+_history_metadata = MetaData()
+schema_step = Table(
+    "schema_step",
+    _history_metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("description", ExactText(DESCRIPTION_LENGTH), nullable=False),
+    Column("applied_at", BigInteger, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """What :func:`ensure_schema` found and did.
+
+    Attributes:
+        before: version found; 0 for an empty database.
+        after: version now.
+        backup: the copy made before the first step, for embedded databases that were not empty.
+    """
+
+    before: int
+    after: int
+    backup: Path | None = None
+
+
+def schema_version(connection: Connection) -> int:
+    """The version of the schema in the database; 0 when it has none."""
+    if not inspect(connection).has_table(schema_step.name):
+        return 0
+    return int(connection.execute(select(func.max(schema_step.c.version))).scalar() or 0)
+
+
+def ensure_schema(
+    transactions: Transactions, *, create: bool | None = None, schema: Schema = SCHEMA
+) -> SchemaChange:
+    """Create a missing schema, or carry an older one forward.
+
+    Several processes may do this at once: one does the work, the others wait for it.
+
+    Args:
+        transactions: of the database.
+        create: make the database and the schema when they are missing. None: only for embedded databases,
+            because a server's are made on purpose, by ``meteorpi init``.
+        schema: what to bring the database to.
+
+    Raises:
+        SchemaVersionError: the schema is newer than this software, or missing and not to be created.
+        UnavailableError: the database does not answer, or other processes keep its tables in use.
+    """
+    backend = transactions.backend
+    may_create = backend.embedded_path is not None if create is None else create
+    if may_create and not backend.exists():
+        backend.create()
+    version = _version_in(transactions)
+    _check(version, schema, may_create, backend.label)
+    if version == schema.version:
+        return SchemaChange(version, version)
+    with backend.schema_lock(transactions.engine):
+        version = _version_in(transactions)
+        _check(version, schema, may_create, backend.label)
+        return _change(transactions, version, schema)
+
+
+def _version_in(transactions: Transactions) -> int:
+    with transactions.reading() as connection:
+        return schema_version(connection)
+
+
+def _check(version: int, schema: Schema, may_create: bool, label: str) -> None:
+    if version > schema.version:
+        raise SchemaVersionError(
+            f"the database {label} has schema version {version}, but this software knows only versions up to"
+            f" {schema.version}: install the newer software again, or restore a backup"
+        )
+    if version == 0 and not may_create:
+        raise SchemaVersionError(f"the database {label} has no MeteorPi schema yet: run `meteorpi init`")
+
+
+def _change(transactions: Transactions, version: int, schema: Schema) -> SchemaChange:
+    backup = None
+    if version == 0:
+        _create(transactions, schema)
+    elif version < schema.version:
+        backup = _back_up(transactions, version)
+        for reached, step in schema.steps_after(version):
+            _apply(transactions, reached, step)
+    return SchemaChange(version, schema.version, backup)
+
+
+def _create(transactions: Transactions, schema: Schema) -> None:
+    """Make the present schema at once; an interrupted attempt is taken up where it ended."""
+    with transactions.schema_connection() as connection:
+        editor = SchemaEditor(connection, transactions.backend)
+        editor.create_all(schema.metadata)
+        editor.create_table(schema_step)
+        _record(connection, schema.version, "created in its present shape")
+        connection.commit()
+    logger.info("schema created database=%s version=%d", transactions.backend.label, schema.version)
+
+
+def _apply(transactions: Transactions, reached: int, step: Step) -> None:
+    with transactions.schema_connection() as connection:
+        step.upgrade(SchemaEditor(connection, transactions.backend))
+        _record(connection, reached, step.description)
+        connection.commit()
+    logger.info("schema upgraded version=%d step=%s", reached, step.description)
+
+
+def _record(connection: Connection, version: int, description: str) -> None:
+    applied_at = utc_datetime_to_milliseconds(now())
+    connection.execute(
+        insert(schema_step).values(version=version, description=description, applied_at=applied_at)
+    )
+
+
+def _back_up(transactions: Transactions, version: int) -> Path | None:
+    """Copy an embedded database to a file beside it; servers have backups of their own."""
+    path = transactions.backend.embedded_path
+    if path is None:
+        return None
+    target = path.with_name(f"{path.name}.version-{version}.{now():%Y%m%dT%H%M%SZ}.backup")
+    transactions.backend.back_up(transactions.engine, target)
+    logger.info("database backed up before upgrade file=%s", target)
+    return target
