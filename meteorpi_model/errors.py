@@ -17,6 +17,7 @@
     ├── CorruptContentError                  held content no longer has its recorded digest
     ├── StoreFullError                       no room in the file store
     ├── UnavailableError                     database or store cannot answer now; try again
+    ├── WorkStoppedError                     this process must stop what it does; nothing is wrong with it
     ├── ConfigurationError                   a setting or an installation step is missing or wrong
     │   └── SchemaVersionError               the database belongs to another version of the software
     └── PeerError                            talking to another node
@@ -152,6 +153,13 @@ class UnavailableError(MeteorError):
     """Database or store cannot answer now; nothing was changed, the same request may be repeated."""
 
     code = "unavailable"
+    retryable = True
+
+
+class WorkStoppedError(MeteorError):
+    """This process must stop what it is doing: it is ending, or another one took over its lease."""
+
+    code = "work-stopped"
     retryable = True
 
 
