@@ -9,20 +9,22 @@ from __future__ import annotations
 import itertools
 import shutil
 from abc import ABC, abstractmethod
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from meteorpi_db.testing.servers import FirebirdServer, PostgresServer
+from meteorpi_db.connections import open_database
+from meteorpi_db.migrations import ensure_schema
+from meteorpi_db.testing.servers import PASSWORD, USER, FirebirdServer, PostgresServer
 
 
 def create_schema(db_path: str) -> None:
     """Create the schema in the empty or missing database `db_path`, as ``meteorpi init`` does."""
-    from meteorpi_db import MeteorDatabase
-
-    MeteorDatabase.initialise(db_path)
+    with closing(open_database(db_path, USER, PASSWORD)) as transactions:
+        ensure_schema(transactions, create=True)
 
 
 class Engine(ABC):
@@ -123,7 +125,7 @@ class FirebirdServerEngine(Engine):
         return self.server.dsn(name)
 
     def create(self, name: str) -> None:
-        create_firebird_database(self.server.dsn(name), "meteorpi", "meteorpi")
+        create_firebird_database(self.server.dsn(name), USER, PASSWORD)
 
     def copy(self, source: str, name: str) -> None:
         self.server.copy_database(source, name)
