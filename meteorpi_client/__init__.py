@@ -1,1 +1,23 @@
-"""Read, and administer, a node over HTTP."""
+"""Read, and administer, a node over HTTP.
+
+Needs :mod:`meteorpi_model` and Requests; pandas only for ``to_pandas()``::
+
+    client = MeteorClient("https://example.org/api")
+    for record in client.iterate_files(FileRecordSearch(limit=0)):
+        record.download_to(folder / record.file_id.hex)
+"""
+
+from meteorpi_client.admin import AdminClient
+from meteorpi_client.client import MeteorClient
+from meteorpi_client.download import Progress
+from meteorpi_client.node import NodeClient
+from meteorpi_client.results import EventSearchResult, FileSearchResult
+
+__all__ = [
+    "AdminClient",
+    "EventSearchResult",
+    "FileSearchResult",
+    "MeteorClient",
+    "NodeClient",
+    "Progress",
+]
