@@ -264,9 +264,11 @@ export_task = Table(
     Column("state", SmallInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("completed_at", BigInteger),
+    # How often this very entity failed: of tasks due at one time, those that never did go first.
+    Column("failures", Integer, nullable=False, default=0),
     UniqueConstraint("file_pk", "config_pk", name="uq_task_file"),
     UniqueConstraint("event_pk", "config_pk", name="uq_task_event"),
-    Index("ix_task_queue", "config_pk", "state", "due_at", "id"),
+    Index("ix_task_queue", "config_pk", "state", "due_at", "failures", "id"),
 )
 
 lease = Table(
