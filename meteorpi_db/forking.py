@@ -26,6 +26,7 @@ def protect(engine: Engine) -> None:
     _guarded.add(engine)
     event.listen(engine, "connect", _remember)
     event.listen(engine, "close", _forget)
+    event.listen(engine, "close_detached", _forget)
 
 
 def _remember(connection: DBAPIConnection, _record: object) -> None:
@@ -33,7 +34,7 @@ def _remember(connection: DBAPIConnection, _record: object) -> None:
         _open_connections[id(connection)] = connection
 
 
-def _forget(connection: DBAPIConnection, _record: object) -> None:
+def _forget(connection: DBAPIConnection, _record: object = None) -> None:
     with _changes:
         _open_connections.pop(id(connection), None)
 

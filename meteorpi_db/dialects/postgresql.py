@@ -120,7 +120,9 @@ class PostgresqlBackend(Backend):
     @contextmanager
     def schema_lock(self, engine: Engine) -> Iterator[None]:
         """An advisory lock; the server lets go when the connection ends."""
-        with engine.connect() as connection, connection.begin():
+        with engine.connect() as connection:
+            connection.detach()  # a disposed pool, and changing the schema disposes of it, never closes
+            connection.begin()
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK_KEY})
             yield
