@@ -1,0 +1,64 @@
+"""Counts and times of the requests that one process has answered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Final, NamedTuple
+
+BUCKET_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the latency histogram; the last bucket has none."""
+
+
+class RequestFigures(NamedTuple):
+    """What has been counted so far.
+
+    Attributes:
+        answered: number of answers by method and status.
+        bucket_counts: number of answers not slower than each of `BUCKET_SECONDS`, and of all.
+        seconds: time spent until the answers began, summed up.
+        in_flight: requests begun whose answer has not.
+    """
+
+    answered: dict[tuple[str, int], int]
+    bucket_counts: list[int]
+    seconds: float
+    in_flight: int
+
+
+class RequestMetrics:
+    """Counts requests; safe for threads."""
+
+    _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"})
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answered: Counter[tuple[str, int]] = Counter()
+        self._buckets = [0] * (len(BUCKET_SECONDS) + 1)
+        self._seconds = 0.0
+        self._in_flight = 0
+
+    def start(self) -> float:
+        """Count a request as begun; the result belongs into :meth:`finish`."""
+        with self._lock:
+            self._in_flight += 1
+        return time.perf_counter()
+
+    def finish(self, started: float | None, method: str, status: int) -> None:
+        """Count the answer to the request that `started`; None when it ended before it was counted."""
+        elapsed = 0.0 if started is None else time.perf_counter() - started
+        # Any word can stand where the method is, and each would make a new series.
+        known = method if method in self._METHODS else "OTHER"
+        bucket = next((i for i, bound in enumerate(BUCKET_SECONDS) if elapsed <= bound), len(BUCKET_SECONDS))
+        with self._lock:
+            self._in_flight -= started is not None
+            self._answered[known, status] += 1
+            self._buckets[bucket] += 1
+            self._seconds += elapsed
+
+    def figures(self) -> RequestFigures:
+        """The counts so far, bucket counts cumulated as Prometheus wants them."""
+        with self._lock:
+            cumulated = [sum(self._buckets[: i + 1]) for i in range(len(self._buckets))]
+            return RequestFigures(dict(self._answered), cumulated, self._seconds, self._in_flight)
