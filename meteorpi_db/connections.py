@@ -23,7 +23,7 @@ from meteorpi_db import forking
 from meteorpi_db.dialects import (
     Backend,
     ConnectionLostError,
-    ConstraintError,
+    DuplicateKeyError,
     TransactionConflictError,
     backend_for,
 )
@@ -106,7 +106,7 @@ class Transactions:
                 logger.debug("write repeated after conflict pause_seconds=%.3f", pause_seconds)
                 time.sleep(random.uniform(0, pause_seconds))
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
-            except (ConstraintError, _LostBeforeCommitError) as error:
+            except (DuplicateKeyError, _LostBeforeCommitError) as error:
                 # A key that another transaction committed meanwhile is visible to a second try, which can
                 # take the way for known rows; a dead connection is replaced. Neither is worth a third try.
                 if type(error) in forgiven:
@@ -131,7 +131,8 @@ class Transactions:
         for it; so this connection, and the idle ones of the pool, are closed rather than kept.
         """
         self.engine.dispose()
-        with _errors_as_ours(), self._writing.connect() as connection:
+        engine = self.engine.execution_options(**self.backend.schema_options)
+        with _errors_as_ours(), engine.connect() as connection:
             connection.detach()
             yield connection
 

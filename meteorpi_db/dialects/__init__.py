@@ -10,6 +10,7 @@ from meteorpi_db.dialects.base import (
     Backend,
     ConnectionLostError,
     ConstraintError,
+    DuplicateKeyError,
     TransactionConflictError,
     backend_of,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Backend",
     "ConnectionLostError",
     "ConstraintError",
+    "DuplicateKeyError",
     "ExactText",
     "HexDigest",
     "Identifier",

@@ -14,6 +14,10 @@ from sqlalchemy.schema import CreateIndex
 from meteorpi_model.errors import ConflictError, MeteorError, UnavailableError
 
 BACKEND_OPTION = "meteorpi_backend"
+DIRECTIONS = "directions"
+"""Key of `Index.info` for the directions in which an index is walked; without it, both."""
+ASCENDING = "ascending"
+DESCENDING = "descending"
 
 
 class TransactionConflictError(UnavailableError):
@@ -26,6 +30,10 @@ class ConnectionLostError(UnavailableError):
 
 class ConstraintError(ConflictError):
     """A unique key, foreign key or other rule of the schema refused a row."""
+
+
+class DuplicateKeyError(ConstraintError):
+    """A row with the same unique key exists."""
 
 
 class Backend(ABC):
@@ -47,6 +55,8 @@ class Backend(ABC):
     """Execution options of a read-only transaction on one snapshot."""
     writing_options: ClassVar[Mapping[str, Any]]
     """Execution options of a writing transaction."""
+    schema_options: ClassVar[Mapping[str, Any]]
+    """Execution options of a transaction that changes tables."""
     schema_in_transaction: ClassVar[bool] = True
     """Whether a changed schema can be used, and undone, in the transaction that changed it."""
 
@@ -120,6 +130,12 @@ def insert_with_on_conflict(connection: Connection, table: Table, values: Mappin
     else:
         from sqlalchemy.dialects.postgresql import insert as insert_row  # type: ignore[assignment]
     return connection.execute(insert_row(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+
+
+def directions_of(index: Index) -> tuple[str, ...]:
+    """The directions in which queries walk `index`."""
+    found: tuple[str, ...] = index.info.get(DIRECTIONS, (ASCENDING, DESCENDING))
+    return found
 
 
 def backend_of(connection: Connection | Engine) -> Backend:

@@ -23,6 +23,7 @@ from meteorpi_db.dialects.base import (
     Backend,
     ConnectionLostError,
     ConstraintError,
+    DuplicateKeyError,
     TransactionConflictError,
     insert_with_on_conflict,
 )
@@ -40,8 +41,9 @@ SCHEMA_LOCK_KEY = 0x6D6574656F727069  # "meteorpi"
 MAINTENANCE_DATABASE = "postgres"
 
 _CONFLICTS = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_DUPLICATE_KEY = "23505"
 _UNKNOWN_DATABASE = "3D000"
-_DUPLICATE_DATABASES = {"42P04", "23505"}
+_DUPLICATE_DATABASES = {"42P04", _DUPLICATE_KEY}
 _DISK_FULL = "53100"
 
 
@@ -55,6 +57,7 @@ class PostgresqlBackend(Backend):
         "postgresql_readonly": True,
     }
     writing_options: ClassVar[Mapping[str, Any]] = {"isolation_level": "REPEATABLE READ"}
+    schema_options: ClassVar[Mapping[str, Any]] = {"isolation_level": "READ COMMITTED"}
 
     def engine_arguments(self) -> dict[str, Any]:
         """Bounded waits: a frozen client must not freeze the others."""
@@ -75,6 +78,8 @@ class PostgresqlBackend(Backend):
         state = getattr(error, "sqlstate", None) or ""
         if context.is_disconnect:
             return ConnectionLostError("the connection to the database broke")
+        if state == _DUPLICATE_KEY:
+            return DuplicateKeyError(f"a row with this key exists: {_first_line(error)}")
         if state.startswith("23"):
             return ConstraintError(f"a row breaks a rule of the schema: {_first_line(error)}")
         if state in _CONFLICTS:

@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from meteorpi_db.dialects.base import (
     Backend,
     ConstraintError,
+    DuplicateKeyError,
     TransactionConflictError,
     insert_with_on_conflict,
 )
@@ -31,6 +32,11 @@ _WRITING = "sqlite_writing"
 
 _PRIMARY_CODE = 0xFF  # the low byte of an extended result code
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DUPLICATE_CODES = {
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+}
 _UNREADABLE_CODES = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_IOERR,
@@ -48,6 +54,7 @@ class SqliteBackend(Backend):
     in_list_limit = 30_000
     reading_options: ClassVar[Mapping[str, Any]] = {_WRITING: False}
     writing_options: ClassVar[Mapping[str, Any]] = {_WRITING: True}
+    schema_options = writing_options
 
     @property
     def embedded_path(self) -> Path:
@@ -77,7 +84,7 @@ class SqliteBackend(Backend):
         if not isinstance(error, sqlite3.Error):
             return None
         if isinstance(error, sqlite3.IntegrityError):
-            return ConstraintError(f"a row breaks a rule of the schema: {error}")
+            return _broken_rule(error)
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
         if code in _BUSY_CODES:
             return TransactionConflictError(f"the database is in use by another process: {error}")
@@ -118,6 +125,11 @@ class SqliteBackend(Backend):
         """Sample each index; a full scan of a million rows would not plan better."""
         connection.exec_driver_sql("PRAGMA analysis_limit=1000")
         connection.exec_driver_sql("ANALYZE")
+
+
+def _broken_rule(error: sqlite3.IntegrityError) -> ConstraintError:
+    kind = DuplicateKeyError if error.sqlite_errorcode in _DUPLICATE_CODES else ConstraintError
+    return kind(f"a row breaks a rule of the schema: {error}")
 
 
 def _set_up_connection(dbapi_connection: DBAPIConnection, _record: object) -> None:
