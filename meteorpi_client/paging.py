@@ -16,7 +16,6 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from meteorpi_model.documents import drop_missing
-from meteorpi_model.errors import PeerRefusedError
 from meteorpi_model.search import EventSearch, FileRecordSearch
 from meteorpi_model.values import utc_datetime_to_milliseconds
 
@@ -40,12 +39,9 @@ def iterate_pages(
         fetch: gives one page, newest first; it may hold fewer than asked for.
         identify: time and id of an item.
         page_size: items to ask for at a time.
-
-    Raises:
-        PeerRefusedError: the node gives the same page again, so that there would be no end.
     """
     found = _every_match(search, fetch, identify, page_size)
-    return itertools.islice(found, search.limit) if search.limit else found
+    return itertools.islice(found, search.skip, search.skip + search.limit if search.limit else None)
 
 
 def _every_match(
@@ -54,16 +50,18 @@ def _every_match(
     identify: Callable[[Item], tuple[datetime | None, UUID | None]],
     page_size: int,
 ) -> Iterator[Item]:
-    asked, place = search.page(page_size, search.skip), _Place()
+    # A `skip` of the caller is counted here: pages by time begin anew at a place that it may have passed.
+    asked, place = search.page(page_size), _Place()
     while True:
         page = fetch(asked)
         news = [item for item in page.items if place.advance(*identify(item))]
         yield from news
         if asked.skip + len(page.items) >= page.count or not page.items:
             return
-        if not news:
-            raise PeerRefusedError("the node gives the same page again and again")
-        asked = place.next_page(search, page_size, len(page.items))
+        if news:
+            asked = place.next_page(search, page_size, len(page.items))
+        else:  # so much arrived within the same millisecond that what was seen filled the page
+            asked = asked.page(page_size, asked.skip + len(page.items))
 
 
 @dataclass(frozen=True)

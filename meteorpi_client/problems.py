@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import requests
 
+from meteorpi_model import errors
 from meteorpi_model.errors import (
     ConflictError,
     DigestMismatchError,
@@ -94,18 +95,15 @@ def _text(problem: JsonObject, key: str) -> str | None:
 
 
 def _first_pointer(problem: JsonObject) -> str:
-    errors = problem.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors else None
+    members = problem.get("errors")
+    first = members[0] if isinstance(members, list) and members else None
     pointer = first.get("pointer") if isinstance(first, dict) else None
     return pointer if isinstance(pointer, str) else ""
 
 
-def _with_subclasses(kind: type[MeteorError]) -> Iterator[type[MeteorError]]:
-    yield kind
-    for subclass in kind.__subclasses__():
-        yield from _with_subclasses(subclass)
-
-
+# Only the classes of the tree itself: other packages refine some of them, under the same code.
 _CLASSES: Mapping[str, type[MeteorError]] = {
-    kind.code: kind for kind in _with_subclasses(MeteorError) if kind is not MeteorError
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, MeteorError) and kind is not MeteorError
 }

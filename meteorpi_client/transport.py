@@ -105,7 +105,7 @@ class Transport:
         self.patience = patience
         self._session = requests.Session()
         self._session.auth = auth
-        self._session.verify = verify
+        self._verify = verify
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -181,6 +181,8 @@ class Transport:
                 self.base_url + path,
                 json=document,
                 headers=headers,
+                # Of the session, it would give way to the environment's REQUESTS_CA_BUNDLE.
+                verify=self._verify,
                 timeout=(self.patience.connect_seconds, self.patience.read_seconds),
                 stream=True,
                 # Elsewhere a redirection would turn POST into GET, or send a change to another host.
@@ -234,9 +236,12 @@ def understood(reader: Callable[[], T], path: str) -> T:
 def peer_error(error: requests.RequestException, url: str) -> PeerError:
     """Our name for a failure below HTTP."""
     if isinstance(error, requests.exceptions.SSLError):
-        return PeerRefusedError(
-            f"the certificate of {url} is not trusted; verify='<file>' names the authority to trust", url=url
+        reason = (
+            "its certificate is not trusted; verify='<file>' names another authority to trust"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error)
+            else "it does not speak TLS as it should"
         )
+        return PeerRefusedError(f"no secure connection to {url}: {reason}", url=url)
     if isinstance(error, requests.Timeout):
         return PeerUnavailableError(f"no answer in time from {url}", url=url)
     if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
