@@ -43,7 +43,7 @@ endif
 
 test: venv
 	@tools/system-packages firebird postgresql network
-	METEORPI_REQUIRE_ALL=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: venv
 	$(BIN)/ruff check $(wildcard $(SOURCES))

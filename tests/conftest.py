@@ -4,7 +4,7 @@ A test that asks for `db`, `open_database`, `new_database` or `engine` runs once
 ``engines("sqlite", ...)`` narrows that down, and ``pytest --engine sqlite`` does so for a whole run.
 
 A component that is not installed (a database server, the shared data) skips the tests that need it, visibly.
-With CI=true, or METEORPI_REQUIRE_ALL=1 as `make test` sets it, one that make installs is a failure instead.
+With CI=true, or TEST_REQUIRE_ALL=1 as `make test` sets it, one that make installs is a failure instead.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def is_everything_required() -> bool:
     """Whether a missing component is a failure."""
-    return os.environ.get("CI") == "true" or os.environ.get("METEORPI_REQUIRE_ALL") == "1"
+    return os.environ.get("CI") == "true" or os.environ.get("TEST_REQUIRE_ALL") == "1"
 
 
 def absent(reason: str) -> NoReturn:
