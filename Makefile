@@ -42,7 +42,7 @@ endif
 	@$(BIN)/meteorpi demo --db '$(DB)' $(if $(ONCE),--once) $(if $(DATA),--data '$(DATA)')
 
 test: venv
-	@tools/system-packages firebird postgresql network
+	@tools/system-packages firebird postgresql apache network
 	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: venv

@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import hypothesis
 import pytest
 
-from meteorpi_db.testing.processes import PrivateServer
 from meteorpi_db.testing.servers import FirebirdServer, PostgresServer, firebird_library
 from meteorpi_model.errors import ConfigurationError
 from tests import engines
+from tests.components import absent, started
 
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENGINE_NAMES = ("sqlite", "firebird", "firebird-embedded", "postgresql")
-AnyServer = TypeVar("AnyServer", bound=PrivateServer)
 
 # Examples take as long as the engine behind them does; a slow machine is not a defect.
 hypothesis.settings.register_profile("meteorpi", deadline=None)
@@ -58,28 +58,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = metafunc.config.getoption("engine") or ENGINE_NAMES
     names = [name for name in (marker.args if marker else ENGINE_NAMES) if name in wanted]
     metafunc.parametrize("engine_name", names, scope="session")
-
-
-def is_everything_required() -> bool:
-    """Whether a missing component is a failure."""
-    return os.environ.get("CI") == "true" or os.environ.get("TEST_REQUIRE_ALL") == "1"
-
-
-def absent(reason: str) -> NoReturn:
-    """Give up a test for want of a component that `make test` would have installed."""
-    if is_everything_required():
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-def started(stack: ExitStack, make: Callable[[], AnyServer]) -> AnyServer:
-    """Start a private server that lives as long as `stack`."""
-    try:
-        server = make()
-        stack.enter_context(server)
-    except ConfigurationError as error:
-        absent(error.detail)
-    return server
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,17 @@ class PrivateServer(ABC):
         """The whole environment of the server and its tools; nothing is inherited."""
         return {"PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8"}
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The server's first process.
+
+        Raises:
+            UnavailableError: it is not started.
+        """
+        if self._process is None:
+            raise UnavailableError(f"{self.name} is not started")
+        return self._process
+
     def start(self) -> Self:
         """Start it and wait until it takes connections.
 
@@ -234,7 +245,7 @@ class PrivateServer(ABC):
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None:
+        if process is None or process.poll() is not None:
             return
         tree = list(process_tree(process.pid))
         if number is signal.SIGKILL:
