@@ -72,6 +72,8 @@ class Backend(ABC):
     @property
     def label(self) -> str:
         """Where the database is, without the password."""
+        if self.embedded_path is not None:
+            return str(self.embedded_path)
         return self.url.render_as_string(hide_password=True)
 
     @abstractmethod

@@ -199,8 +199,10 @@ class FirebirdBackend(Backend):
         path = self.embedded_path
         if path is None:
             firebird_client.prepare(None)
-        else:
+        elif path.exists():
             self._claim(path)
+        else:
+            self.create()
         return None
 
     def _claim(self, path: Path) -> None:

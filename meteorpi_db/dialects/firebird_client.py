@@ -42,7 +42,9 @@ ConnectionTimeout = 10
 _HANDLER_BYTES = 1024  # more than any platform's struct sigaction
 
 _preparing = threading.Lock()
-_prepared_by: list[int] = []  # the process that prepared the library; a list, so that a fork shows
+# The library has one state in a process, so what is known of it is kept once too.
+_prepared_by: list[int] = []
+_lock_directory: list[Path] = []
 
 
 def _confirm_shutdown(reason: int, _mask: int, _argument: object) -> int:
@@ -75,15 +77,16 @@ def prepare(database: Path | None) -> None:
             "an embedded Firebird database cannot be used in a forked child of a process that used Firebird:"
             " fork first, then open the database"
         )
-    if engine_directory() is None:
+    if not _lock_directory:
         raise ConfigurationError(
-            "the embedded Firebird engine is missing: apt-get install firebird3.0-server-core"
+            "the embedded Firebird engine is missing, or there is no directory for its locks:"
+            " apt-get install firebird3.0-server-core"
         )
 
 
 def lock_directory() -> Path:
     """The directory through which embedded engines of several processes coordinate; after `prepare`."""
-    return Path(os.environ[LOCK_VARIABLE])
+    return _lock_directory[0]
 
 
 def engine_directory() -> Path | None:
@@ -118,14 +121,14 @@ def _signal_action(number: int, action: ctypes.Array[ctypes.c_char] | None) -> c
 
 
 def _choose_directories(database: Path | None) -> None:
+    """Point the library to its directories by the environment; what is set there already counts."""
     engine = engine_directory()
     home = None if engine is None else _state_directory(database)
     if engine is not None and home is not None:
-        if ROOT_VARIABLE not in os.environ:
-            os.environ[ROOT_VARIABLE] = str(_private_root(engine, home / "root"))
-        if LOCK_VARIABLE not in os.environ:
-            shared = None if database is None else recorded_lock_directory(database)
-            os.environ[LOCK_VARIABLE] = str(shared or _made(home / "lock"))
+        os.environ.setdefault(ROOT_VARIABLE, str(_private_root(engine, home / "root")))
+        recorded = None if database is None else recorded_lock_directory(database)
+        chosen = os.environ.setdefault(LOCK_VARIABLE, str(recorded or _made(home / "lock")))
+        _lock_directory.append(Path(chosen))
 
 
 def _state_directory(database: Path | None) -> Path | None:

@@ -98,7 +98,7 @@ class FirebirdFdbDialect(FBDialect):  # type: ignore[misc]  # the package carrie
         """Execute, and have long texts come back whole; fdb would give a stream above 64 KB."""
         cursor.execute(statement, parameters)
         if cursor.description:
-            cursor.set_stream_blob_treshold(-1)  # type: ignore[attr-defined]  # the driver's spelling
+            cursor.set_stream_blob_treshold(-1)
 
     def is_disconnect(self, e: BaseException, connection: Any, cursor: Any) -> bool:
         """By the first status code; the inherited check looks for attributes of the other driver."""
@@ -122,7 +122,8 @@ class FirebirdFdbDialect(FBDialect):  # type: ignore[misc]  # the package carrie
         return next((name for name, value in _ISOLATION.items() if value is current), READ_COMMITTED)
 
     def _get_server_version_info(self, connection: Connection) -> tuple[int, ...]:
-        version = str(connection.connection.dbapi_connection.version)
+        attachment = connection.connection.dbapi_connection
+        version = str(getattr(attachment, "version", ""))
         return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 

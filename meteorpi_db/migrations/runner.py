@@ -70,7 +70,8 @@ def ensure_schema(
     """
     backend = transactions.backend
     may_create = backend.embedded_path is not None if create is None else create
-    if may_create and not backend.exists():
+    if not backend.exists():
+        _check(0, schema, may_create, backend.label)
         backend.create()
     version = _version_in(transactions)
     _check(version, schema, may_create, backend.label)
