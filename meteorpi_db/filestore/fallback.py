@@ -9,6 +9,7 @@ import heapq
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -24,15 +25,14 @@ from meteorpi_db.filestore.base import (
     StoredContent,
     SweepReport,
 )
-from meteorpi_db.filestore.hashing import Digests
-from meteorpi_model.errors import NotFoundError
+from meteorpi_db.filestore.hashing import Digests, Expectation, facts_of
+from meteorpi_model.errors import ConflictError, NotFoundError
 
 
 class FallbackFileStore(FileStore):
     """Writes go to `primary`; what it does not hold is read from `fallback`.
 
     Deleting removes from both. A content may be in both, as while it is copied: then it is listed once.
-    Contents are written under fresh ids, so an id of the fallback is not asked for before a write.
 
     Args:
         primary: the store that is to hold everything in the end.
@@ -67,7 +67,14 @@ class FallbackFileStore(FileStore):
         digests: Digests | None = None,
     ) -> StoredContent:
         """See :meth:`FileStore.put`."""
-        return self.primary.put(file_id, chunks, size=size, digests=digests)
+        held = self._held_by_fallback(file_id)
+        if held is None:
+            return self.primary.put(file_id, chunks, size=size, digests=digests)
+        facts = facts_of(chunks)
+        Expectation(size, digests).check(facts)
+        if facts.sha256 != self.fallback.digests_of(file_id).sha256:
+            raise ConflictError("other bytes are stored under this id", entity_id=file_id)
+        return StoredContent(**asdict(facts), stored_at=held.stored_at)
 
     def put_file(
         self,
@@ -80,7 +87,9 @@ class FallbackFileStore(FileStore):
         digests: Digests | None = None,
     ) -> StoredContent:
         """See :meth:`FileStore.put_file`."""
-        return self.primary.put_file(file_id, path, move, may_link, size=size, digests=digests)
+        if self._held_by_fallback(file_id) is None:
+            return self.primary.put_file(file_id, path, move, may_link, size=size, digests=digests)
+        return super().put_file(file_id, path, move, may_link, size=size, digests=digests)
 
     def open(self, file_id: UUID, start: int = 0, stop: int | None = None) -> ContentReader:
         """See :meth:`FileStore.open`."""
@@ -140,6 +149,9 @@ class FallbackFileStore(FileStore):
         """See :meth:`FileStore.check`; the fallback is only read."""
         self.primary.check(probe=probe)
         self.fallback.check()
+
+    def _held_by_fallback(self, file_id: UUID) -> ContentStat | None:
+        return None if self.primary.stat(file_id) is not None else self.fallback.stat(file_id)
 
     def _open_fallback(self, file_id: UUID, start: int, stop: int | None) -> ContentReader:
         try:

@@ -34,7 +34,7 @@ from meteorpi_db.filestore.hashing import ContentFacts, DigestPass, Digests, Exp
 from meteorpi_db.filestore.memory_parts import MemoryPart, MemoryPartialContent
 from meteorpi_db.filestore.probing import check_range, probe_store
 from meteorpi_model.errors import ConflictError, InvalidDocumentError, NotFoundError, StoreFullError
-from meteorpi_model.values import Clock
+from meteorpi_model.values import Clock, truncate_to_milliseconds
 from meteorpi_model.values import now as current_time
 
 
@@ -173,7 +173,7 @@ class MemoryFileStore(FileStore):
         Raises:
             ConflictError: other bytes are stored under this id.
         """
-        stored = StoredContent(**asdict(facts), stored_at=self.clock())
+        stored = StoredContent(**asdict(facts), stored_at=truncate_to_milliseconds(self.clock()))
         with self._lock:
             held = self._contents.setdefault(file_id, _Content(data, stored)).stored
         if held.sha256 != facts.sha256:
