@@ -1,0 +1,141 @@
+"""From a file in a folder to a content in the store: the part of an ingest that threads share.
+
+Reading, hashing, copying and above all waiting for the disk let go of the interpreter, so several files are
+prepared at once; the database hears of them in groups afterwards (:mod:`meteorpi_db.ingest.taker`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from uuid import UUID
+
+from meteorpi_db import files, statuses
+from meteorpi_db.files import CheckedFile, NewFile
+from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts
+from meteorpi_db.ingest.base import FileItem
+from meteorpi_db.ingest.damage import find_damage
+from meteorpi_db.ingest.identity import file_identity
+from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError, InvalidDocumentError
+
+if TYPE_CHECKING:
+    from meteorpi_db.database import MeteorDatabase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A file that is ready to be recorded, or held already.
+
+    Attributes:
+        item: where it came from.
+        checked: what to record.
+        facts: of the content, which is durable in the store.
+        is_present: the record was held before.
+        is_restored: it was, but the content had been lost and is back.
+    """
+
+    item: FileItem
+    checked: CheckedFile
+    facts: ContentFacts
+    is_present: bool = False
+    is_restored: bool = False
+
+    @property
+    def file_id(self) -> UUID:
+        """Identity of the file."""
+        return self.checked.file_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A file that cannot be taken.
+
+    Attributes:
+        item: where it came from.
+        reason: one sentence.
+        is_damaged: the file itself is at fault and goes to quarantine.
+    """
+
+    item: FileItem
+    reason: str
+    is_damaged: bool
+
+
+def prepare(db: MeteorDatabase, item: FileItem) -> Prepared | Failed:
+    """Look for damage, find the identity, and put the content into the store unless it is there.
+
+    Raises:
+        StoreFullError, UnavailableError: the node itself cannot go on.
+    """
+    try:
+        damage = _damage_of(item)
+        if damage is not None:
+            return Failed(item=item, reason=damage, is_damaged=True)
+        return _prepare(db, item)
+    except OSError as error:
+        reason = f"the file cannot be read: {error.strerror or error}"
+    except (DigestMismatchError, IncompleteBodyError):
+        reason = "the file changed while it was read"
+    except InvalidDocumentError as error:
+        reason = f"the file cannot be recorded: {error.detail}"
+    return Failed(item=item, reason=reason, is_damaged=False)
+
+
+def _damage_of(item: FileItem) -> str | None:
+    return None if isinstance(item.source, bytes) else find_damage(item.source, item.mime_type)
+
+
+def _prepare(db: MeteorDatabase, item: FileItem) -> Prepared:
+    name = storable_name(item.name)
+    size, sha256 = _size_and_digest(item.source)
+    file_id = file_identity(item.camera_id, name, sha256)
+    new = NewFile(
+        mime_type=item.mime_type,
+        semantic_type=item.semantic_type,
+        file_time=item.file_time,
+        metas=item.meta,
+        camera_id=item.camera_id,
+        file_name=name,
+    )
+    checked = files.check_file(new, file_id, item.camera_id)
+    with db.transactions.reading() as connection:
+        held = files.content_row(connection, file_id)
+        if held is None:
+            statuses.require_key_at(connection, checked.camera_id, checked.time)  # before anything is copied
+
+    if held is None:
+        facts = db.store.put(file_id, _chunks(item.source), size=size, digests={"sha256": sha256})
+        return Prepared(item=item, checked=checked, facts=facts)
+    is_lost = held.is_corrupt or db.store.stat(file_id) is None
+    if is_lost:  # taking a folder in again mends what the store has lost since
+        db.bring_content_back(file_id, _chunks(item.source))
+    return Prepared(item=item, checked=checked, facts=held.facts, is_present=True, is_restored=is_lost)
+
+
+def storable_name(name: str) -> str:
+    """`name` as a text: bytes that are no UTF-8 are written out as ``\\xNN``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _size_and_digest(source: Path | bytes) -> tuple[int, str]:
+    size, digest = 0, hashlib.sha256()
+    for chunk in _chunks(source):
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _chunks(source: Path | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as stream:
+        yield from _blocks(stream)
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    while block := stream.read(CHUNK_BYTES):
+        yield block
