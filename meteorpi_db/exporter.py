@@ -1,0 +1,236 @@
+"""Pushing entities to peers at intervals, by the export configurations of a database.
+
+One exporter works on a database at a time (see :mod:`meteorpi_db.export_lease`); what one entity's push
+consists of is in :mod:`meteorpi_db.export_push`. Failures are counted per configuration in the database,
+so that they survive a restart and an administrator can see them. After too many in a row the exporter
+disables the configuration and marks it as suspended by itself: it then asks the peer at growing intervals
+whether it answers again, and takes the configuration up again when it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Final
+from uuid import UUID
+
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.base import BaseScheduler
+
+from meteorpi_db.export_lease import ExporterLease
+from meteorpi_db.export_peer import Peer, Timeouts
+from meteorpi_db.export_push import COMPLETE, FAILED, Conversation, ExportStateCache, ExportTask
+from meteorpi_db.export_schedule import ExportScheduler
+from meteorpi_db.tasks import EventExportTask, FileExportTask
+from meteorpi_model.errors import MeteorError, WorkStoppedError
+from meteorpi_model.export import ExportConfiguration
+
+if TYPE_CHECKING:
+    from meteorpi_db.database import MeteorDatabase
+
+__all__ = ["EventExportTask", "ExportStateCache", "FileExportTask", "MeteorExporter", "Timeouts"]
+
+logger = logging.getLogger("meteorpi.db.export")
+
+JOB_ID: Final = "meteorpi_export"
+DEFAULT_LEASE_SECONDS: Final = 30.0
+FIRST_PROBE_SECONDS: Final = 60
+LONGEST_PROBE_SECONDS: Final = 3600
+_CLOSE_SECONDS: Final = 5.0
+
+
+class MeteorExporter:
+    """Marks what matches the enabled export configurations and pushes it; constructing starts nothing.
+
+    Attributes:
+        db: the database to export from.
+        scheduler: start it for periodic rounds; it has one interval job, `meteorpi_export`.
+        mark_interval_seconds: from the end of one round to the next.
+        max_failures_before_disable: consecutive failures after which a configuration is disabled.
+        defer_on_failure_seconds: how long all tasks of a configuration wait after a failure.
+
+    Args:
+        scheduler: an APScheduler scheduler to use instead of an own one; its owner stops it.
+        lease_seconds: after this time at the latest another process takes over from one that was killed.
+        timeouts: how long peers may keep the exporter waiting.
+    """
+
+    ExportStateCache: ClassVar[type[ExportStateCache]] = ExportStateCache
+
+    def __init__(
+        self,
+        db: MeteorDatabase,
+        mark_interval_seconds: float = 300,
+        max_failures_before_disable: int = 4,
+        defer_on_failure_seconds: int = 1800,
+        scheduler: BaseScheduler | None = None,
+        *,
+        lease_seconds: float = DEFAULT_LEASE_SECONDS,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.db = db
+        self.mark_interval_seconds = mark_interval_seconds
+        self.max_failures_before_disable = max_failures_before_disable
+        self.defer_on_failure_seconds = defer_on_failure_seconds
+        self.scheduler: BaseScheduler = scheduler or ExportScheduler(on_exit=self.close)
+        self._timeouts = timeouts or Timeouts()
+        self._lease = ExporterLease(db, lease_seconds)
+        self._peers = PeerCache(self._timeouts)
+        self._idle = threading.Event()
+        self._idle.set()
+        self.scheduler.add_job(
+            self._scheduled_round,
+            "interval",
+            seconds=mark_interval_seconds,
+            id=JOB_ID,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    def handle_next_export(self) -> ExportStateCache | None:
+        """Take the next task that is due and drive it to an end, with all that the receiver asks for.
+
+        Failures are neither counted nor do they defer anything: a failing task stays first in the queue.
+
+        Returns:
+            What became of it; None when nothing is due, or another exporter is at work on this database.
+        """
+        with self._lease.held() as is_held:
+            task = self.db.get_next_entity_to_export() if is_held else None
+            return None if task is None else self._handle(task)
+
+    def run_round(self) -> int:
+        """Work until nothing is left to do now: probe suspended peers, mark, send, and mark again.
+
+        Returns:
+            Number of tasks handled, successfully or not; 0 also when another exporter is at work.
+
+        Raises:
+            UnavailableError: the database cannot be used now; what was sent stays sent.
+        """
+        handled = 0
+        with self._lease.held() as is_held:
+            if is_held:
+                try:
+                    self._probe_suspended()
+                    while sent := self._mark_and_send():
+                        handled += sent
+                except WorkStoppedError as error:
+                    logger.warning("export round stopped reason=%s", error.detail)
+        return handled
+
+    def close(self) -> None:
+        """Stop the work in progress within seconds and close all connections; nothing starts again."""
+        self._lease.stop()
+        self._idle.wait(_CLOSE_SECONDS)
+        self._peers.close()
+
+    def _scheduled_round(self) -> None:
+        self._idle.clear()
+        self._switch_job("pause_job")
+        try:
+            handled = self.run_round()
+            logger.debug("export round done tasks=%d", handled)
+        except Exception:  # whatever it is, the next round must come
+            logger.exception("export round failed")
+        finally:
+            self._switch_job("resume_job")
+            self._idle.set()
+
+    def _switch_job(self, method: str) -> None:
+        try:
+            getattr(self.scheduler, method)(JOB_ID)
+        except JobLookupError:
+            logger.debug("the export job is gone: its scheduler was shut down")
+
+    def _mark_and_send(self) -> int:
+        for configuration in self.db.get_export_configurations():
+            if configuration.enabled:
+                self._lease.check()
+                self._mark(configuration)
+        return self._send_all_due()
+
+    def _mark(self, configuration: ExportConfiguration) -> None:
+        try:
+            self.db.mark_entities_to_export(configuration)
+        except ValueError as error:  # deleted meanwhile, or a search stored by another version
+            logger.warning("not marked config_id=%s reason=%s", configuration.config_id, error)
+
+    def _send_all_due(self) -> int:
+        handled = 0
+        successes: dict[UUID, bool] = {}
+        try:
+            while task := self.db.get_next_entity_to_export():
+                self._lease.check()
+                self._settle(task, self._handle(task), successes)
+                handled += 1
+        finally:
+            for config_id in successes:
+                self.db.record_export_success(config_id)
+        return handled
+
+    def _handle(self, task: ExportTask) -> ExportStateCache:
+        """Drive one task to its end; every exception counts as its failure (B-25)."""
+        try:
+            peer = self._peers.get(task)
+            return Conversation(self.db, task, peer, self._lease.check).run()
+        except WorkStoppedError:
+            raise
+        except MeteorError as error:
+            return _failed(task, error.detail)
+        except Exception as error:
+            logger.exception("export task failed entity_id=%s", task.get_entity_id().hex)
+            return _failed(task, f"unexpected {type(error).__name__}; see the log")
+
+    def _settle(self, task: ExportTask, result: ExportStateCache, successes: dict[UUID, bool]) -> None:
+        """Apply the failure rule. One success resets the count at once; later ones are noted at the end."""
+        config_id = result.config_id
+        if result.state == COMPLETE:
+            if config_id not in successes:
+                self.db.record_export_success(config_id)
+            successes[config_id] = True
+            return
+        successes.pop(config_id, None)
+        reason = result.reason or result.state
+        logger.warning(
+            "export failed config_id=%s entity_id=%s state=%s reason=%s",
+            config_id.hex,
+            result.entity_id,
+            result.state,
+            reason,
+        )
+        task.record_failure()
+        state = self.db.record_export_failure(config_id, reason, self.max_failures_before_disable)
+        if state.suspended:
+            self._suspend(config_id, state.probe_count)
+        else:
+            self.db.defer_export_tasks(config_id, self.defer_on_failure_seconds)
+
+    def _suspend(self, config_id: UUID, probes: int) -> None:
+        pause = timedelta(seconds=min(FIRST_PROBE_SECONDS << min(probes, 16), LONGEST_PROBE_SECONDS))
+        self.db.suspend_export(config_id, self.db.clock() + pause)
+        logger.warning("export suspended config_id=%s next_probe_seconds=%d", config_id.hex, pause.seconds)
+
+    def _probe_suspended(self) -> None:
+        """Ask the peers of configurations that the exporter itself disabled whether they answer again."""
+        for state in self.db.get_due_probes():
+            self._lease.check()
+            configuration = self.db.get_export_configuration(state.config_id)
+            if configuration is None:
+                continue
+            try:
+                self._peers.for_configuration(configuration).probe()
+            except MeteorError as error:
+                logger.info("probe failed config_id=%s reason=%s", state.config_id.hex, error.detail)
+                self._suspend(state.config_id, state.probe_count)
+            else:
+                self.db.resume_export(state.config_id)
+                logger.warning("export resumed config_id=%s", state.config_id.hex)
+
+
+def _failed(task: ExportTask, reason: str) -> ExportStateCache:
+    result = ExportStateCache(task)
+    result.finish(FAILED, reason)
+    return result
