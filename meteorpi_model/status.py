@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
@@ -32,6 +32,12 @@ class Point(TypedDict):
 
 
 Polygon = list[Point]
+
+
+def _amount(document: Mapping[str, object], key: str) -> float:
+    """The number under `key`, whole ones included as they are; 0.0 when it is missing."""
+    value = read_optional(document, key, as_number)
+    return 0.0 if value is None else value
 
 
 class Location(ModelEqualityMixin):
@@ -64,7 +70,7 @@ class Location(ModelEqualityMixin):
             latitude=read(document, "lat", as_number),
             longitude=read(document, "long", as_number),
             gps=read_optional(document, "gps", as_flag) or False,
-            error=read_optional(document, "error", as_number) or 0.0,
+            error=_amount(document, "error"),
         )
 
     def __repr__(self) -> str:
@@ -114,9 +120,9 @@ class Orientation(ModelEqualityMixin):
         return Orientation(
             altitude=read(document, "alt", as_number),
             azimuth=read(document, "az", as_number),
-            error=read_optional(document, "error", as_number) or 0.0,
-            rotation=read_optional(document, "rot", as_number) or 0.0,
-            width_of_field=read_optional(document, "width", as_number) or 0.0,
+            error=_amount(document, "error"),
+            rotation=_amount(document, "rot"),
+            width_of_field=_amount(document, "width"),
         )
 
     def __repr__(self) -> str:
@@ -210,7 +216,8 @@ class CameraStatus(ModelEqualityMixin):
             camera_id=read(document, "camera_id", as_text),
             status_id=read_optional(document, "status_id", as_id),
         )
-        status.software_version = read_optional(document, "software_version", as_integer) or 1
+        version = read_optional(document, "software_version", as_integer)
+        status.software_version = 1 if version is None else version
         status.valid_from = read_optional(document, "valid_from", as_time)
         status.valid_to = read_optional(document, "valid_to", as_time)
         status.regions = read(document, "regions", as_regions)
