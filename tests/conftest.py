@@ -60,6 +60,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("engine_name", names, scope="session")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _firebird_client() -> None:
+    """Have the client library configured by us: what is opened first, and be it by the bare driver, decides."""
+    if find_spec("fdb"):
+        from meteorpi_db.dialects import firebird_client
+
+        with suppress(ConfigurationError):
+            firebird_client.prepare(None)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""
