@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
@@ -14,9 +15,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_model import User
-from meteorpi_server import auth, context, cors, problems
+from meteorpi_server import auth, context, cors, problems, thumbnails
 from meteorpi_server.context import current_database, current_request_id, current_settings
-from meteorpi_server.metrics import RequestMetrics
+from meteorpi_server.metrics import Memo, RequestMetrics
 from meteorpi_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class MeteorApp:
         settings: limits and switches of the routes.
         attachments: the route packages attached so far.
         metrics: counts and times of the requests answered.
+        memo: figures that are costly to get, kept for a while.
 
     Args:
         db: the database.
@@ -71,6 +73,7 @@ class MeteorApp:
         self.settings = settings or Settings()
         self.attachments: list[Attachment] = []
         self.metrics = RequestMetrics()
+        self.memo = Memo()
         self.app = self._make_app()
         self._open_blueprints: set[str] = set()
         self._accepts_ranges = False
@@ -83,12 +86,23 @@ class MeteorApp:
         app.config["MAX_CONTENT_LENGTH"] = self.settings.max_upload_bytes
         app.json.sort_keys = False  # type: ignore[attr-defined]  # of the provider that Flask comes with
         app.extensions[_EXTENSION] = self
-        context.bind(app, context.NodeContext(self.db, self.settings))
+        context.bind(app, self._node_context())
         app.wsgi_app = _CollapseSlashes(app.wsgi_app)  # type: ignore[method-assign]  # the documented way
         app.before_request(self._begin_request)
         app.after_request(self._finish_response)
         problems.register_handlers(app)
         return app
+
+    def _node_context(self) -> context.NodeContext:
+        chosen = self.settings.thumbnail_path
+        directory = Path(chosen) if chosen else thumbnails.default_directory(str(self.db.file_store_path))
+        shelf = thumbnails.Shelf(
+            self.db.store,
+            directory,
+            self.settings.thumbnail_cache_bytes,
+            self.settings.thumbnail_max_pixels,
+        )
+        return context.NodeContext(self.db, self.settings, shelf)
 
     def attach(
         self,

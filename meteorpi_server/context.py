@@ -9,6 +9,7 @@ from flask import Flask, current_app, g, has_request_context
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_server.settings import Settings
+from meteorpi_server.thumbnails import Shelf
 
 _EXTENSION: Final = "meteorpi_node"
 
@@ -19,6 +20,7 @@ class NodeContext:
 
     db: MeteorDatabase
     settings: Settings
+    thumbnails: Shelf
 
 
 def bind(app: Flask, context: NodeContext) -> None:
@@ -34,6 +36,11 @@ def current_database() -> MeteorDatabase:
 def current_settings() -> Settings:
     """The settings that the current request works under."""
     return _current().settings
+
+
+def current_thumbnails() -> Shelf:
+    """The thumbnails of the application that handles the current request."""
+    return _current().thumbnails
 
 
 def current_request_id() -> str:

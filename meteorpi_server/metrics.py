@@ -1,14 +1,18 @@
-"""Counts and times of the requests that one process has answered."""
+"""Counts and times of the requests that one process has answered, and figures worth keeping for a while."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 BUCKET_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram; the last bucket has none."""
+
+
+T = TypeVar("T")
 
 
 class RequestFigures(NamedTuple):
@@ -62,3 +66,21 @@ class RequestMetrics:
         with self._lock:
             cumulated = [sum(self._buckets[: i + 1]) for i in range(len(self._buckets))]
             return RequestFigures(dict(self._answered), cumulated, self._seconds, self._in_flight)
+
+
+class Memo:
+    """Keeps figures that are costly to get; safe for threads, which wait for one of them to get a figure."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[float, Any]] = {}
+
+    def get(self, name: str, seconds: float, compute: Callable[[], T]) -> T:
+        """What `compute` gives, or gave less than `seconds` ago."""
+        with self._lock:
+            expires, value = self._kept.get(name, (0.0, None))
+            if time.monotonic() >= expires:
+                value = compute()
+                self._kept[name] = (time.monotonic() + seconds, value)
+        kept: T = value
+        return kept

@@ -1,7 +1,7 @@
 """Reading requests: search documents in paths and query strings, JSON bodies, ids and times.
 
-What cannot be read raises `InvalidDocumentError` with a JSON pointer to the culprit, never anything else; limits
-are checked before memory is used.
+What cannot be read raises `InvalidDocumentError` with a JSON pointer to the culprit, never anything else;
+limits are checked before memory is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from meteorpi_model.values import JsonObject, milliseconds_to_utc_datetime, pars
 from meteorpi_server.context import current_settings
 
 Search = TypeVar("Search", FileRecordSearch, EventSearch)
+Arguments: TypeAlias = MultiDict[str, str]
 
 _MAX_NESTING: Final = 64
 _FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
@@ -158,9 +159,20 @@ def plain_text(text: str, name: str) -> str:
     return text
 
 
-def query_search(
-    search_class: type[Search], arguments: MultiDict[str, str], fields: frozenset[str]
-) -> Search:
+def names_in_path(text: str, name: str) -> list[str]:
+    """What a name in a path can mean: as it is, and decoded once more where clients encoded it twice."""
+    names = [plain_text(text, name)]
+    if "%" in text:
+        names.append(twice_encoded(text, name))
+    return names
+
+
+def twice_encoded(text: str, name: str) -> str:
+    """A name that clients percent-encode twice, out of a path that the web server has decoded once."""
+    return plain_text(unquote_strictly(text), name)
+
+
+def query_search(search_class: type[Search], arguments: Arguments, fields: frozenset[str]) -> Search:
     """Read a search out of a plain query string, such as ``?camera_ids=a&camera_ids=b&limit=10``.
 
     Args:

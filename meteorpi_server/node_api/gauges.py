@@ -1,0 +1,115 @@
+"""What Prometheus collects: records held, exports waiting, room on disk, requests answered.
+
+Source:
+    Prometheus text-based exposition format, version 0.0.4. It is a page of print statements long, which is
+    why no client library is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from flask import Response
+from flask.typing import ResponseReturnValue
+
+from meteorpi_db import MeteorDatabase
+from meteorpi_server.app import MeteorApp, current_meteor_app
+from meteorpi_server.describing import describe
+from meteorpi_server.metrics import BUCKET_SECONDS, RequestFigures
+from meteorpi_server.node_api.routes import blueprint
+from meteorpi_server.versions import software_version
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+COUNT_SECONDS: Final = 60
+"""Records are counted at most this often, in seconds: counting a million takes a while."""
+
+Sample = tuple[Mapping[str, str], float]
+
+
+@blueprint.get("/metrics")
+@describe(media_type="text/plain")
+def show_metrics() -> ResponseReturnValue:
+    """Show counts and times in the text format of Prometheus."""
+    meteor_app = current_meteor_app()
+    lines = [*_build_lines(), *_database_lines(meteor_app), *_request_lines(meteor_app.metrics.figures())]
+    return Response("\n".join(lines) + "\n", content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+
+
+def family(name: str, kind: str, help_text: str, samples: Iterable[Sample]) -> Iterator[str]:
+    """The lines of one metric with its samples."""
+    yield f"# HELP {name} {help_text}"
+    yield f"# TYPE {name} {kind}"
+    for labels, value in samples:
+        yield f"{name}{label_text(labels)} {value:.17g}"
+
+
+def label_text(labels: Mapping[str, str]) -> str:
+    """Labels as they stand behind a name."""
+    if not labels:
+        return ""
+    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _build_lines() -> Iterator[str]:
+    labels = {"version": software_version()}
+    yield from family("meteorpi_build_info", "gauge", "Version of the software.", [(labels, 1)])
+
+
+def _database_lines(meteor_app: MeteorApp) -> Iterator[str]:
+    db = meteor_app.db
+    counts = meteor_app.memo.get("entities", COUNT_SECONDS, db.count_entities)
+    samples: list[Sample] = [({"kind": kind}, count) for kind, count in sorted(counts.items())]
+    yield from family("meteorpi_entities", "gauge", "Records held, by kind.", samples)
+    free = db.store.free_bytes()
+    if free is not None:
+        yield from family("meteorpi_store_free_bytes", "gauge", "Room left in the file store.", [({}, free)])
+    yield from _export_lines(db)
+
+
+def _export_lines(db: MeteorDatabase) -> Iterator[str]:
+    states = [({"config": state.config_id.hex}, state) for state in db.get_export_states()]
+    yield from family(
+        "meteorpi_export_pending",
+        "gauge",
+        "Export tasks that are not done.",
+        [(labels, state.pending) for labels, state in states],
+    )
+    yield from family(
+        "meteorpi_export_failures",
+        "gauge",
+        "Consecutive failures of an export configuration.",
+        [(labels, state.failures) for labels, state in states],
+    )
+    yield from family(
+        "meteorpi_export_suspended",
+        "gauge",
+        "1 while the exporter has suspended a configuration.",
+        [(labels, int(state.suspended)) for labels, state in states],
+    )
+
+
+def _request_lines(figures: RequestFigures) -> Iterator[str]:
+    answered: list[Sample] = [
+        ({"method": method, "status": str(status)}, count)
+        for (method, status), count in sorted(figures.answered.items())
+    ]
+    yield from family("meteorpi_requests_total", "counter", "Requests answered by this process.", answered)
+    yield from family(
+        "meteorpi_requests_in_flight",
+        "gauge",
+        "Requests being worked on by this process.",
+        [({}, figures.in_flight)],
+    )
+    name = "meteorpi_request_seconds"
+    yield f"# HELP {name} Time until the answer began."
+    yield f"# TYPE {name} histogram"
+    for bound, count in zip([*map(str, BUCKET_SECONDS), "+Inf"], figures.bucket_counts, strict=True):
+        yield f'{name}_bucket{{le="{bound}"}} {count}'
+    yield f"{name}_sum {figures.seconds:.17g}"
+    yield f"{name}_count {figures.bucket_counts[-1]}"
