@@ -1,0 +1,35 @@
+"""A node under Apache with mod_wsgi: all routes, and the exporter where METEORPI_EXPORT asks for it.
+
+Settings are read from the environment Apache itself was started with (``/etc/apache2/envvars`` on Debian):
+``SetEnv`` acts on requests, after this script has run.
+"""
+
+from __future__ import annotations
+
+import os
+
+from meteorpi_db.exporter import MeteorExporter
+from meteorpi_server import MeteorApp, admin_api, importer_api, logs, node_api, query_api
+from meteorpi_server.settings import Settings
+
+settings = Settings.from_environ(os.environ)
+logs.configure(settings)
+db = settings.open_database()
+meteor_app = MeteorApp(db=db, settings=settings)
+
+admin_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
+importer_api.add_routes(meteor_app=meteor_app, url_path=f"{settings.url_path}/import")
+query_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
+node_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
+
+if settings.export:
+    # Every process may start one: a lease in the database keeps a single exporter at work.
+    exporter = MeteorExporter(
+        db=db,
+        mark_interval_seconds=settings.mark_interval_seconds,
+        max_failures_before_disable=settings.max_failures_before_disable,
+        defer_on_failure_seconds=settings.defer_on_failure_seconds,
+    )
+    exporter.scheduler.start()
+
+application = meteor_app.app

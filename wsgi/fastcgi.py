@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""A node under LigHTTPD, or any web server that speaks FastCGI: as `apache.py`, served by flup.
+
+The web server starts this program with the listening socket as its standard input. Name the interpreter of
+the environment there (``bin-path``), or in the first line.
+"""
+
+from __future__ import annotations
+
+import os
+
+from flup.server.fcgi import WSGIServer
+
+from meteorpi_db.exporter import MeteorExporter
+from meteorpi_server import MeteorApp, admin_api, importer_api, logs, node_api, query_api
+from meteorpi_server.settings import Settings
+
+settings = Settings.from_environ(os.environ)
+logs.configure(settings)
+db = settings.open_database()
+meteor_app = MeteorApp(db=db, settings=settings)
+
+admin_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
+importer_api.add_routes(meteor_app=meteor_app, url_path=f"{settings.url_path}/import")
+query_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
+node_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
+
+if settings.export:
+    # Every process may start one: a lease in the database keeps a single exporter at work.
+    exporter = MeteorExporter(
+        db=db,
+        mark_interval_seconds=settings.mark_interval_seconds,
+        max_failures_before_disable=settings.max_failures_before_disable,
+        defer_on_failure_seconds=settings.defer_on_failure_seconds,
+    )
+    exporter.scheduler.start()
+
+application = meteor_app.app
+
+if __name__ == "__main__":
+    WSGIServer(application, multithreaded=True, maxThreads=settings.threads).run()
