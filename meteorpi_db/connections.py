@@ -152,6 +152,7 @@ def open_database(
     password: str | None = None,
     *,
     retry_seconds: float = RETRY_SECONDS,
+    pool_wait_seconds: float = POOL_WAIT_SECONDS,
 ) -> Transactions:
     """Prepare to use the database at `db_path`; the first transaction connects.
 
@@ -160,6 +161,7 @@ def open_database(
         user: for database servers.
         password: for database servers.
         retry_seconds: see :class:`Transactions`.
+        pool_wait_seconds: how long to wait for a connection when all are in use.
 
     Raises:
         InvalidDocumentError: `db_path` cannot be read.
@@ -171,7 +173,7 @@ def open_database(
         poolclass=QueuePool,
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
-        pool_timeout=POOL_WAIT_SECONDS,
+        pool_timeout=pool_wait_seconds,
         pool_use_lifo=True,
         execution_options={BACKEND_OPTION: backend},
         **backend.engine_arguments(),

@@ -94,6 +94,10 @@ def _parse_url(db_path: str) -> URL:
         return url
     if not url.database:
         raise InvalidDocumentError(f"db_path {url.render_as_string()!r} names no database file")
+    if url.drivername == "sqlite" and url.database == ":memory:":
+        raise InvalidDocumentError(
+            "a SQLite database in memory cannot be shared: name a file"
+        )
     if url.drivername == "sqlite" or not url.host:
         return url.set(database=str(Path(url.database).expanduser().absolute()))
     return url

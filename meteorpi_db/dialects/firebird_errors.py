@@ -57,7 +57,7 @@ def meaning_of(error: BaseException, label: str) -> MeteorError | None:
 
 
 def _meaning_of_schema_change(words: str) -> MeteorError | None:
-    if "already exists" in words:
+    if "already exists" in words or "violation of PRIMARY or UNIQUE KEY" in words:
         return ExistsAlreadyError(words)
     if any(found in words for found in _CONFLICT_WORDS):
         return TransactionConflictError(f"the table is in use: {words}")

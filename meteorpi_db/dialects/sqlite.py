@@ -7,13 +7,14 @@ docs/decisions/0003-sqlite-settings.md.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 from meteorpi_db.dialects.base import (
     Backend,
@@ -23,9 +24,10 @@ from meteorpi_db.dialects.base import (
     insert_with_on_conflict,
 )
 from meteorpi_db.dialects.file_locks import directory_lock
-from meteorpi_model.errors import InvalidDocumentError, MeteorError, StoreFullError, UnavailableError
+from meteorpi_model.errors import MeteorError, StoreFullError, UnavailableError
 
 BUSY_TIMEOUT_SECONDS = 30
+WAL_PAUSE_SECONDS = 0.01
 CACHE_KIB = 8192
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _WRITING = "sqlite_writing"
@@ -59,9 +61,7 @@ class SqliteBackend(Backend):
     @property
     def embedded_path(self) -> Path:
         """The database file."""
-        if not self.url.database or self.url.database == ":memory:":
-            raise InvalidDocumentError("a SQLite database in memory cannot be shared: name a file")
-        return Path(self.url.database)
+        return Path(str(self.url.database))
 
     def engine_arguments(self) -> dict[str, Any]:
         """Leave transactions to us: the driver's own habit is to begin them late, and never for reading."""
@@ -137,13 +137,27 @@ def _set_up_connection(dbapi_connection: DBAPIConnection, _record: object) -> No
     try:
         cursor.execute("PRAGMA journal_mode")
         if cursor.fetchone() != ("wal",):
-            cursor.execute("PRAGMA journal_mode=WAL")
+            _start_write_ahead_log(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         cursor.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
     finally:
         cursor.close()
+
+
+def _start_write_ahead_log(cursor: DBAPICursor) -> None:
+    """Change the mode of the file, once in its life; SQLite does not wait by itself if others do so too."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in _BUSY_CODES or time.monotonic() > deadline:
+                raise
+            time.sleep(WAL_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
