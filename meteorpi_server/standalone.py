@@ -1,0 +1,179 @@
+"""Serving a node without a web server in front, with waitress: pure Python, takes chunked bodies, and never
+hands on a request whose body was cut off.
+
+A stop is clean: the port is closed at once, requests in flight are answered, then the process may end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from waitress.server import create_server
+
+from meteorpi_model.errors import ConfigurationError
+from meteorpi_server.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+logger = logging.getLogger("meteorpi.server.standalone")
+
+IDENTITY: Final = "meteorpi"
+_TICK_SECONDS: Final = 1.0
+_DRAIN_TICK_SECONDS: Final = 0.05
+_BACKLOG: Final = 128
+_CONNECTIONS: Final = 500
+_WAITING_BYTES: Final = 2 << 20
+_FORWARDED_HEADERS: Final = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"}
+
+
+class StandaloneServer:
+    """One listening address and the threads behind it; instances are independent of each other.
+
+    Args:
+        application: the WSGI callable.
+        settings: where to listen, and the limits.
+        port: overrides the port of the settings; 0 takes any free one.
+    """
+
+    def __init__(self, application: WSGIApplication, settings: Settings, port: int | None = None) -> None:
+        self._stop_seconds = settings.stop_seconds
+        self._stopping = threading.Event()
+        self._is_closed = False
+        self._listener = _listen(settings.host, settings.port if port is None else port)
+        self.port: int = self._listener.getsockname()[1]
+        # waitress sees the sockets of one server only: its map of all sockets would be shared otherwise.
+        self._sockets: dict[int, Any] = {}
+        self._server: Any = create_server(
+            application, map=self._sockets, sockets=[self._listener], **_adjustments(settings)
+        )
+
+    def run(self) -> None:
+        """Serve until :meth:`stop` is called, then answer what is in flight and close everything."""
+        try:
+            while not self._stopping.is_set():
+                self._turn(_TICK_SECONDS)
+            self._drain()
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Make :meth:`run` come to its end; may be called from any thread and from a signal handler."""
+        self._stopping.set()
+        if not self._is_closed:
+            self._server.pull_trigger()  # wakes the loop; no lock, which a signal handler could not wait for
+
+    def _turn(self, seconds: float) -> None:
+        """Wait once for the sockets, and handle what they have."""
+        self._server.asyncore.loop(timeout=seconds, map=self._sockets, count=1, use_poll=True)
+
+    def _drain(self) -> None:
+        """Take no new connections, and wait for the answers to the requests that have arrived."""
+        self._server.accepting = False
+        self._server.del_channel(self._sockets)
+        self._listener.close()
+        deadline = time.monotonic() + self._stop_seconds
+        while self._is_busy() and time.monotonic() < deadline:
+            self._turn(_DRAIN_TICK_SECONDS)
+        if self._is_busy():
+            logger.warning("stopped with requests in flight stop_seconds=%d", self._stop_seconds)
+
+    def _is_busy(self) -> bool:
+        """Whether a request is being received or worked on, or an answer still has to leave."""
+        channels = list(self._server.active_channels.values())
+        return any(
+            channel.requests or channel.total_outbufs_len or (channel.request and not channel.request.empty)
+            for channel in channels
+        )
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=_TICK_SECONDS)
+        self._listener.close()
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()
+        self._server.trigger.close()
+        self._sockets.clear()
+
+
+def serve(
+    application: WSGIApplication, settings: Settings, on_start: Callable[[int], None] | None = None
+) -> None:
+    """Serve until the process is told to end by SIGTERM or SIGINT; to be called in the main thread.
+
+    Args:
+        application: the WSGI callable.
+        settings: where to listen, and the limits.
+        on_start: called with the port once it is open.
+
+    Raises:
+        ConfigurationError: the address cannot be listened on.
+    """
+    server = StandaloneServer(application, settings)
+    with _stopped_by_signals(server.stop):
+        logger.info("serving host=%s port=%d threads=%d", settings.host, server.port, settings.threads)
+        if on_start is not None:
+            on_start(server.port)
+        server.run()
+    logger.info("stopped")
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT call `stop`; a second one ends the process at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    kept = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}: {error}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+def _adjustments(settings: Settings) -> dict[str, object]:
+    adjustments: dict[str, object] = {
+        "threads": settings.threads,
+        "ident": IDENTITY,
+        "connection_limit": _CONNECTIONS,
+        # Answers that wait for a slow caller stay in memory and are short: by default the server would write
+        # up to 16 MiB of each to a temporary file, which wears out the card of a small computer.
+        "outbuf_high_watermark": _WAITING_BYTES,
+        "outbuf_overflow": 2 * _WAITING_BYTES,
+        # The routes have their own, smaller limits; a multipart body is a little larger than the file in it.
+        "max_request_body_size": settings.max_upload_bytes + (1 << 20),
+        "asyncore_use_poll": True,
+        "clear_untrusted_proxy_headers": True,
+    }
+    if settings.trusted_proxy:
+        adjustments |= {"trusted_proxy": settings.trusted_proxy, "trusted_proxy_headers": _FORWARDED_HEADERS}
+    return adjustments
