@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, func, insert, inspect, select
 
 from meteorpi_db.connections import Transactions
-from meteorpi_db.dialects import ExactText
+from meteorpi_db.dialects import ExactText, TransactionConflictError
 from meteorpi_db.migrations.editor import SchemaEditor
-from meteorpi_db.migrations.history import SCHEMA, Schema, Step
+from meteorpi_db.migrations.history import SCHEMA, Schema
 from meteorpi_model.errors import SchemaVersionError
 from meteorpi_model.values import now, utc_datetime_to_milliseconds
 
 logger = logging.getLogger("meteorpi.db.migrations")
 
 DESCRIPTION_LENGTH = 255
+PATIENCE_SECONDS = 60.0
+PAUSE_SECONDS = 0.1
 
 _history_metadata = MetaData()
 schema_step = Table(
@@ -99,33 +103,43 @@ def _check(version: int, schema: Schema, may_create: bool, label: str) -> None:
 
 
 def _change(transactions: Transactions, version: int, schema: Schema) -> SchemaChange:
-    backup = None
     if version == 0:
-        _create(transactions, schema)
-    elif version < schema.version:
-        backup = _back_up(transactions, version)
-        for reached, step in schema.steps_after(version):
-            _apply(transactions, reached, step)
+        _make(transactions, schema.version, "created in its present shape", _creation_of(schema))
+        return SchemaChange(version, schema.version)
+    backup = _back_up(transactions, version) if version < schema.version else None
+    for reached, step in schema.steps_after(version):
+        _make(transactions, reached, step.description, step.upgrade)
     return SchemaChange(version, schema.version, backup)
 
 
-def _create(transactions: Transactions, schema: Schema) -> None:
-    """Make the present schema at once; an interrupted attempt is taken up where it ended."""
-    with transactions.schema_connection() as connection:
-        editor = SchemaEditor(connection, transactions.backend)
+def _creation_of(schema: Schema) -> Callable[[SchemaEditor], None]:
+    """Make every table in its present shape; an interrupted attempt is taken up where it ended."""
+
+    def create(editor: SchemaEditor) -> None:
         editor.create_all(schema.metadata)
         editor.create_table(schema_step)
-        _record(connection, schema.version, "created in its present shape")
-        connection.commit()
-    logger.info("schema created database=%s version=%d", transactions.backend.label, schema.version)
+
+    return create
 
 
-def _apply(transactions: Transactions, reached: int, step: Step) -> None:
-    with transactions.schema_connection() as connection:
-        step.upgrade(SchemaEditor(connection, transactions.backend))
-        _record(connection, reached, step.description)
-        connection.commit()
-    logger.info("schema upgraded version=%d step=%s", reached, step.description)
+def _make(
+    transactions: Transactions, version: int, description: str, change: Callable[[SchemaEditor], None]
+) -> None:
+    """Make `change` and note it, waiting a bounded time for tables that other processes have in use."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with transactions.schema_connection() as connection:
+                change(SchemaEditor(connection, transactions.backend))
+                _record(connection, version, description)
+                connection.commit()
+        except TransactionConflictError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            logger.info("schema changed version=%d change=%s", version, description)
+            return
 
 
 def _record(connection: Connection, version: int, description: str) -> None:
