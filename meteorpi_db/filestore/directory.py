@@ -156,10 +156,9 @@ class ContentDirectory:
 
     def _try_paths(self, file_id: UUID, attempt: Callable[[Path], T]) -> T:
         # The preferred path twice: the content may move there from the other layout between two looks.
-        paths = (self.layout.path(file_id), self.layout.other_path(file_id), self.layout.path(file_id))
-        for path in paths:
+        for look in (self.layout.path, self.layout.other_path, self.layout.path):
             try:
-                return attempt(path)
+                return attempt(look(file_id))
             except (FileNotFoundError, NotADirectoryError):
                 continue
         self.require_root()

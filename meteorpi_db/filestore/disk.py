@@ -14,7 +14,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -175,8 +175,10 @@ class Disk:
         descriptor = self._locked(path)
         try:
             yield
-            path.unlink(missing_ok=True)
         finally:
+            # While the lock is still held: afterwards the name may be another's.
+            with suppress(OSError):
+                path.unlink()
             os.close(descriptor)
 
     def _locked(self, path: Path) -> int:

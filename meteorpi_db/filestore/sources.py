@@ -71,20 +71,26 @@ class SourceFile:
         Raises:
             UnavailableError: its size or time of change moved: the digests belong to no version of it.
         """
-        now = os.fstat(self.descriptor)
-        if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
-            raise UnavailableError(f"{self.path} changed while it was read; try again when it is complete")
+        self._require_same(os.fstat(self.descriptor))
 
     def remove(self) -> None:
         """Remove the file from where it was; harmless when somebody else did.
 
         Raises:
-            UnavailableError: it cannot be removed; whatever was stored stays stored.
+            UnavailableError: it cannot be removed, or was written to or replaced since it was read.
+                Whatever was stored stays stored.
         """
         try:
-            self.path.unlink(missing_ok=True)
+            self._require_same(self.path.stat())
+            self.path.unlink()
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise self._error("is stored but cannot be removed from there", error) from error
+
+    def _require_same(self, now: os.stat_result) -> None:
+        if _version(now) != _version(self.stat):
+            raise UnavailableError(f"{self.path} changed while it was read; try again when it is complete")
 
     def _open_error(self, error: OSError) -> NotFoundError | InvalidDocumentError | UnavailableError:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -100,3 +106,7 @@ class SourceFile:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _version(found: os.stat_result) -> tuple[int, ...]:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
