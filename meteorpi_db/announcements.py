@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from meteorpi_db import tables
+from meteorpi_db.filestore.hashing import ContentFacts
 from meteorpi_model import Event, FileRecord
 from meteorpi_model.errors import InvalidDocumentError
 
@@ -91,6 +92,27 @@ def announced_file(connection: Connection, sender: str, file_id: UUID) -> Announ
     )
     row = connection.execute(statement).first()
     return None if row is None else AnnouncedFile(row.md5, row.file_size)
+
+
+def note_received(connection: Connection, sender: str, file_id: UUID, facts: ContentFacts) -> None:
+    """Keep the digests of a content that has come, so that the import need not read it again for them."""
+    statement = update(_FILE).where(_FILE.c.sender == sender, _FILE.c.file_id == file_id)
+    values = {"md5": facts.md5, "file_size": facts.size, "sha256": facts.sha256, "crc32": facts.crc32}
+    connection.execute(statement.values(values))
+
+
+def received_facts(connection: Connection, file_id: UUID) -> ContentFacts | None:
+    """The digests noted for a content that came from any sender; None when nobody noted them."""
+    statement = select(_FILE).where(_FILE.c.file_id == file_id, _FILE.c.sha256.is_not(None)).limit(1)
+    row = connection.execute(statement).first()
+    if row is None:
+        return None
+    return ContentFacts(size=row.file_size, md5=row.md5, sha256=row.sha256, crc32=row.crc32)
+
+
+def forget_received(connection: Connection, file_id: UUID) -> None:
+    """Drop the digests of a content that was thrown away."""
+    connection.execute(update(_FILE).where(_FILE.c.file_id == file_id).values(sha256=None, crc32=None))
 
 
 def forget(connection: Connection, sender: str, entity: Event | FileRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, insert
@@ -11,6 +12,8 @@ from sqlalchemy import Connection, Row, Table, insert
 from meteorpi_db import limits, tables
 from meteorpi_model import Meta, NSString, milliseconds_to_utc_datetime, utc_datetime_to_milliseconds
 from meteorpi_model.errors import InvalidDocumentError
+from meteorpi_model.records import MetaValue
+from meteorpi_model.values import truncate_to_milliseconds
 
 MetaRow = dict[str, object]
 """The columns of one item but for its owner."""
@@ -59,7 +62,20 @@ def _value_columns(item: Meta, key: str) -> MetaRow:
     raise InvalidDocumentError(f"{name} has a value of unknown type: {item.value!r}", pointer="/meta")
 
 
-def insert_metas(connection: Connection, table: Table, rows_of_owner: Mapping[int, Sequence[MetaRow]]) -> None:
+def stored_form(items: Iterable[Meta]) -> list[Meta]:
+    """`items` as they will be read back: dates in whole milliseconds, flags as numbers."""
+    return [Meta(item.key, _stored_value(item.value)) for item in items]
+
+
+def _stored_value(value: MetaValue) -> MetaValue:
+    if isinstance(value, datetime):
+        return truncate_to_milliseconds(value)
+    return int(value) if isinstance(value, bool) else value
+
+
+def insert_metas(
+    connection: Connection, table: Table, rows_of_owner: Mapping[int, Sequence[MetaRow]]
+) -> None:
     """Write the rows of several owners in one round trip."""
     rows = [{**row, "owner_pk": owner} for owner, rows in rows_of_owner.items() for row in rows]
     if rows:
@@ -71,13 +87,10 @@ def metas_by_owner(rows: Iterable[Row[Any]]) -> dict[int, list[Meta]]:
 
     Sorted here: Firebird sorts records of several kilobytes in temporary files.
     """
-    groups: defaultdict[int, list[tuple[int, Meta]]] = defaultdict(list)
-    for row in rows:
-        groups[row.owner_pk].append((row.position, _meta_from(row)))
-    return {
-        owner: [meta for _, meta in sorted(items, key=lambda item: item[0])]
-        for owner, items in groups.items()
-    }
+    groups: defaultdict[int, dict[int, Meta]] = defaultdict(dict)
+    for row in rows:  # a join may give a row twice
+        groups[row.owner_pk][row.position] = _meta_from(row)
+    return {owner: [items[position] for position in sorted(items)] for owner, items in groups.items()}
 
 
 def _meta_from(row: Row[Any]) -> Meta:

@@ -186,6 +186,7 @@ user_account = Table(
     Column("password_hash", ExactText(NAME_LENGTH), nullable=False),
     Column("role_mask", Integer, nullable=False),
     Column("is_enabled", Boolean(create_constraint=False), nullable=False, default=True),
+    Column("is_restricted", Boolean(create_constraint=False), nullable=False, default=False),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -315,5 +316,6 @@ announced_file = Table(
     Column("crc32", BigInteger),
     Column("announced_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("sender", "file_id", name="pk_announced_file"),
+    Index("ix_announced_file_id", "file_id"),
     Index("ix_announced_file_time", "announced_at"),
 )

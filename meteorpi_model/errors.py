@@ -6,7 +6,7 @@
     ├── InvalidDocumentError (ValueError)    a document, search, id or argument cannot be read
     │   ├── UnknownStatusError               no camera status covers the entity
     │   └── UnknownEntityError               a referenced file, event or configuration is not held
-    ├── NotAuthenticatedError                no credentials, or wrong ones
+    ├── NotAuthenticatedError (ValueError)   no credentials, or wrong ones
     ├── NotAllowedError                      known account without the right
     ├── TooManyAttemptsError                 logins of this account or address are throttled
     ├── NotFoundError                        what was asked for does not exist
@@ -81,7 +81,7 @@ class UnknownEntityError(InvalidDocumentError):
     code = "unknown-entity"
 
 
-class NotAuthenticatedError(MeteorError):
+class NotAuthenticatedError(MeteorError, ValueError):
     """No credentials, or wrong ones; deliberately the same for unknown user and wrong password."""
 
     code = "not-authenticated"

@@ -1,0 +1,161 @@
+"""`MeteorDatabase`: everything that a node remembers."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from sqlalchemy import Engine
+
+from meteorpi_db import tasks
+from meteorpi_db.connections import Transactions, open_database
+from meteorpi_db.facade_accounts import AccountMethods
+from meteorpi_db.facade_cameras import SOFTWARE_VERSION, ImportMethods
+from meteorpi_db.facade_exports import ExportMethods, ReceiverMethods
+from meteorpi_db.facade_upkeep import UpkeepMethods
+from meteorpi_db.filestore import FileStore, LocalFileStore, open_file_store
+from meteorpi_db.generators import MeteorDatabaseGenerators
+from meteorpi_db.migrations import SchemaChange, ensure_schema
+from meteorpi_db.passwords import PasswordChecker
+from meteorpi_db.secrets import SecretBox
+from meteorpi_db.tasks import EventExportTask, FileExportTask
+from meteorpi_model import now
+from meteorpi_model.errors import InvalidDocumentError
+from meteorpi_model.values import Clock
+
+__all__ = ["SOFTWARE_VERSION", "MeteorDatabase"]
+
+DEFAULT_FILE_STORE: Final = "meteorpi-files"
+INSTALLATION_ID_LENGTH: Final = 12
+
+_MULTICAST_BIT: Final = 1 << 40
+_MACHINE_ID: Final = Path("/etc/machine-id")
+
+
+class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMethods, UpkeepMethods):
+    """A node's records and file store; for any number of threads, and beside any number of others like it.
+
+    Every call is one short transaction. What it gives belongs to the caller: nothing is shared or cached, so
+    nothing is stale. Close it, or use it in a ``with``.
+
+    Args:
+        db_path: a Firebird DSN, a path ending in ``.fdb``, a SQLAlchemy URL, a path of a SQLite file, or None
+            for ``meteorpi.db`` in the current directory. Embedded databases are created on first use,
+            those of servers by :meth:`initialise`.
+        file_store_path: directory (or URL) of the contents, created when missing; None for
+            ``meteorpi-files`` in the current directory.
+        db_user: account at a database server, where `db_path` does not name one.
+        db_password: its password.
+        installation_id: 12 characters; the default camera. None derives it from the hardware address.
+        clock: tells the time.
+        secret_key_file: see :mod:`meteorpi_db.secrets`.
+        create: create a missing database and schema; None: only embedded ones.
+
+    Attributes:
+        db_path, file_store_path, installation_id: as given, or as derived.
+        generators: lazy iteration by the names of the first generation.
+        con: the SQLAlchemy engine, for a look at the database beside the methods.
+
+    Raises:
+        InvalidDocumentError: an argument cannot be read, or the file store is not a directory (a ``ValueError``).
+        SchemaVersionError: the schema is missing, or newer than this software.
+        UnavailableError: the database does not answer.
+    """
+
+    def __init__(
+        self,
+        db_path: str | Path | None = None,
+        file_store_path: str | Path | None = None,
+        db_user: str = "meteorpi",
+        db_password: str = "meteorpi",  # noqa: S107 (the published default; servers have to know it)
+        installation_id: str | None = None,
+        *,
+        clock: Clock = now,
+        secret_key_file: str | Path | None = None,
+        create: bool | None = None,
+    ) -> None:
+        self.db_path = db_path
+        self.file_store_path = DEFAULT_FILE_STORE if file_store_path is None else file_store_path
+        self.installation_id = _installation_id(installation_id)
+        self.clock = clock
+        self.password_checker = PasswordChecker()
+        self.store = open_file_store(self.file_store_path)
+        self.transactions = open_database(db_path, db_user, db_password)
+        try:
+            ensure_schema(self.transactions, create=create)
+            self.store.prepare()
+        except BaseException:
+            self.transactions.close()
+            raise
+        self.secret_box = SecretBox(_key_file(secret_key_file, self.transactions, self.store))
+        self.generators = MeteorDatabaseGenerators(self)
+
+    @classmethod
+    def initialise(
+        cls,
+        db_path: str | Path | None = None,
+        db_user: str = "meteorpi",
+        db_password: str = "meteorpi",  # noqa: S107
+    ) -> SchemaChange:
+        """Create a missing database and schema, or carry an older one forward; what was done."""
+        transactions = open_database(db_path, db_user, db_password)
+        try:
+            return ensure_schema(transactions, create=True)
+        finally:
+            transactions.close()
+
+    @property
+    def con(self) -> Engine:
+        """The SQLAlchemy engine."""
+        return self.transactions.engine
+
+    def get_next_entity_to_export(self) -> FileExportTask | EventExportTask | None:
+        """The task that has been due longest, of an enabled configuration; None when none is due.
+
+        Tasks of deleted entities are deleted with them (B-55). Of tasks due at one instant those that have
+        failed come last, then the order of marking counts.
+        """
+        with self.transactions.reading() as connection:
+            return tasks.next_task(connection, self, self._now())
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.transactions.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"MeteorDatabase({self.transactions.backend.label!r}, {self.store.location!r})"
+
+
+def _installation_id(given: str | None) -> str:
+    if given is not None:
+        if not isinstance(given, str) or len(given) != INSTALLATION_ID_LENGTH:
+            raise InvalidDocumentError(
+                f"installation_id needs {INSTALLATION_ID_LENGTH} characters, not {given!r}"
+            )
+        return given
+    address = uuid.getnode()
+    if address & _MULTICAST_BIT and _MACHINE_ID.exists():
+        # No hardware address: getnode made one up, another in each process. The machine's id stays the same.
+        return hashlib.sha256(_MACHINE_ID.read_bytes()).hexdigest()[:INSTALLATION_ID_LENGTH]
+    return f"{address:0{INSTALLATION_ID_LENGTH}x}"
+
+
+def _key_file(given: str | Path | None, transactions: Transactions, store: FileStore) -> Path | None:
+    """Beside an embedded database, else beside a local file store, unless told where."""
+    if given is not None:
+        return Path(given)
+    beside = transactions.backend.embedded_path
+    if beside is None and isinstance(store, LocalFileStore):
+        beside = store.root
+    return None if beside is None else beside.with_name(f"{beside.name}.key")
