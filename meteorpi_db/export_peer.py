@@ -310,3 +310,27 @@ def _header_safe(mime_type: str) -> str:
     """`mime_type` if it can stand in a header as it is; records may hold any text."""
     is_safe = mime_type.isascii() and mime_type.isprintable() and mime_type.strip() != ""
     return mime_type if is_safe else _DEFAULT_MIME_TYPE
+
+
+class PeerCache:
+    """One session for each account on each peer, so that connections are kept alive between tasks.
+
+    Args:
+        timeouts: of every peer.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._peers: dict[tuple[str, str, str, str | None], Peer] = {}
+
+    def get(self, target_url: str, user_id: str, password: str, ca_file: str | None) -> Peer:
+        """The session for that account; raises as :class:`Peer` does."""
+        key = (target_url, user_id, password, ca_file)
+        if key not in self._peers:
+            self._peers[key] = Peer(target_url, user_id, password, ca_file=ca_file, timeouts=self._timeouts)
+        return self._peers[key]
+
+    def close(self) -> None:
+        """Close every session and forget it; what is in use opens a new one."""
+        while self._peers:
+            self._peers.popitem()[1].close()

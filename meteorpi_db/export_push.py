@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from meteorpi_db.export_peer import Content, Peer, Reply
-from meteorpi_db.tasks import EventExportTask, FileExportTask
-from meteorpi_model.errors import MeteorError, PeerRefusedError, WorkStoppedError
+from meteorpi_db.tasks import ExportTask, FileExportTask
+from meteorpi_model.errors import MeteorError, NotFoundError, PeerRefusedError, WorkStoppedError
 from meteorpi_model.records import Event, FileRecord
 from meteorpi_model.values import JsonObject
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from meteorpi_db.database import MeteorDatabase
 
 logger = logging.getLogger("meteorpi.db.export")
-
-ExportTask = FileExportTask | EventExportTask
 
 NOT_STARTED: Final = "not_started"
 PARTIAL: Final = "partial"
@@ -101,9 +99,8 @@ class Conversation:
         Raises:
             WorkStoppedError: `check` said so; the task stays as it is.
         """
-        progress = self._progress
         try:
-            entity = self._task.get_file() if isinstance(self._task, FileExportTask) else self._task.get_event()
+            entity = self._entity()
             if entity is None:
                 self._complete("the entity no longer exists here")
             else:
@@ -112,7 +109,14 @@ class Conversation:
             raise
         except MeteorError as error:
             self._fail(error.detail)
-        return progress
+        return self._progress
+
+    def _entity(self) -> FileRecord | Event | None:
+        """What is to be sent, None when it was deleted after it had been marked (B-55)."""
+        try:
+            return self._task.get_file() if isinstance(self._task, FileExportTask) else self._task.get_event()
+        except NotFoundError:
+            return None
 
     def _push(self, entity: FileRecord | Event) -> None:
         self._progress.entity_dict = _announcement(entity)
@@ -211,5 +215,3 @@ def _most_requests(entity: FileRecord | Event) -> int:
     """A number of answers that no receiver needs: each file with a status of its own, and some to spare."""
     files = len(entity.file_records) if isinstance(entity, Event) else 1
     return 2 * (files + 1) + _SPARE_REQUESTS
-
-

@@ -1,4 +1,4 @@
-"""The scheduler an exporter makes for itself: ends with the program, whatever a round is waiting for (B-58)."""
+"""The scheduler an exporter makes for itself: it ends with the program, whatever a round waits for (B-58)."""
 
 from __future__ import annotations
 

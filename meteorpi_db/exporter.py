@@ -12,24 +12,26 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.base import BaseScheduler
 
 from meteorpi_db.export_lease import ExporterLease
-from meteorpi_db.export_peer import Peer, Timeouts
-from meteorpi_db.export_push import COMPLETE, FAILED, Conversation, ExportStateCache, ExportTask
+from meteorpi_db.export_peer import Peer, PeerCache, Timeouts
+from meteorpi_db.export_push import COMPLETE, FAILED, Conversation
+from meteorpi_db.export_push import ExportStateCache as PushState
 from meteorpi_db.export_schedule import ExportScheduler
-from meteorpi_db.tasks import EventExportTask, FileExportTask
+from meteorpi_db.exports import ExportState
+from meteorpi_db.tasks import EventExportTask, ExportTask, FileExportTask
 from meteorpi_model.errors import MeteorError, WorkStoppedError
 from meteorpi_model.export import ExportConfiguration
 
 if TYPE_CHECKING:
     from meteorpi_db.database import MeteorDatabase
 
-__all__ = ["EventExportTask", "ExportStateCache", "FileExportTask", "MeteorExporter", "Timeouts"]
+__all__ = ["EventExportTask", "FileExportTask", "MeteorExporter", "Timeouts"]
 
 logger = logging.getLogger("meteorpi.db.export")
 
@@ -56,7 +58,7 @@ class MeteorExporter:
         timeouts: how long peers may keep the exporter waiting.
     """
 
-    ExportStateCache: ClassVar[type[ExportStateCache]] = ExportStateCache
+    ExportStateCache: TypeAlias = PushState
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class MeteorExporter:
             misfire_grace_time=None,
         )
 
-    def handle_next_export(self) -> ExportStateCache | None:
+    def handle_next_export(self) -> PushState | None:
         """Take the next task that is due and drive it to an end, with all that the receiver asks for.
 
         Failures are neither counted nor do they defer anything: a failing task stays first in the queue.
@@ -171,11 +173,10 @@ class MeteorExporter:
                 self.db.record_export_success(config_id)
         return handled
 
-    def _handle(self, task: ExportTask) -> ExportStateCache:
+    def _handle(self, task: ExportTask) -> PushState:
         """Drive one task to its end; every exception counts as its failure (B-25)."""
         try:
-            peer = self._peers.get(task)
-            return Conversation(self.db, task, peer, self._lease.check).run()
+            return Conversation(self.db, task, self._peer_of(task), self._lease.check).run()
         except WorkStoppedError:
             raise
         except MeteorError as error:
@@ -184,7 +185,10 @@ class MeteorExporter:
             logger.exception("export task failed entity_id=%s", task.get_entity_id().hex)
             return _failed(task, f"unexpected {type(error).__name__}; see the log")
 
-    def _settle(self, task: ExportTask, result: ExportStateCache, successes: dict[UUID, bool]) -> None:
+    def _peer_of(self, task: ExportTask) -> Peer:
+        return self._peers.get(task.target_url, task.target_user, task.target_password, task.target_ca_file)
+
+    def _settle(self, task: ExportTask, result: PushState, successes: dict[UUID, bool]) -> None:
         """Apply the failure rule. One success resets the count at once; later ones are noted at the end."""
         config_id = result.config_id
         if result.state == COMPLETE:
@@ -203,9 +207,9 @@ class MeteorExporter:
         )
         task.record_failure()
         state = self.db.record_export_failure(config_id, reason, self.max_failures_before_disable)
-        if state.suspended:
+        if state is not None and state.suspended:
             self._suspend(config_id, state.probe_count)
-        else:
+        elif state is not None:
             self.db.defer_export_tasks(config_id, self.defer_on_failure_seconds)
 
     def _suspend(self, config_id: UUID, probes: int) -> None:
@@ -217,11 +221,10 @@ class MeteorExporter:
         """Ask the peers of configurations that the exporter itself disabled whether they answer again."""
         for state in self.db.get_due_probes():
             self._lease.check()
-            configuration = self.db.get_export_configuration(state.config_id)
-            if configuration is None:
-                continue
             try:
-                self._peers.for_configuration(configuration).probe()
+                self._probe(state)
+            except WorkStoppedError:
+                raise
             except MeteorError as error:
                 logger.info("probe failed config_id=%s reason=%s", state.config_id.hex, error.detail)
                 self._suspend(state.config_id, state.probe_count)
@@ -229,8 +232,13 @@ class MeteorExporter:
                 self.db.resume_export(state.config_id)
                 logger.warning("export resumed config_id=%s", state.config_id.hex)
 
+    def _probe(self, state: ExportState) -> None:
+        found = self.db.get_export_configuration(state.config_id)
+        if found is not None:
+            self._peers.get(found.target_url, found.user_id, found.password or "", state.ca_file).probe()
 
-def _failed(task: ExportTask, reason: str) -> ExportStateCache:
-    result = ExportStateCache(task)
+
+def _failed(task: ExportTask, reason: str) -> PushState:
+    result = PushState(task)
     result.finish(FAILED, reason)
     return result

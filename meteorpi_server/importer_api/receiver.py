@@ -103,14 +103,15 @@ class MeteorDatabaseImportReceiver(BaseImportReceiver):
             IncompleteBodyError: it was cut off; nothing is stored.
             StoreFullError: there is no room for it.
         """
-        announced = self.db.announced_file(self.get_importing_user_id(), file_id)
+        sender = self.get_importing_user_id()
+        announced = self.db.announced_file(sender, file_id)
         if announced is None:
             raise DigestMismatchError("no announced entity needs this content", entity_id=file_id)
         md5 = md5_hex.lower()
         if announced.md5 not in {None, md5}:
             raise DigestMismatchError("the record was announced with another MD5", entity_id=file_id)
         if self.db.store.stat(file_id) is None:
-            self.db.store.put(file_id, file_data, size=announced.size_bytes, digests={"md5": md5})
+            self.db.receive_content(sender, file_id, file_data, size=announced.size_bytes, md5=md5)
         return None
 
     def _missing(
