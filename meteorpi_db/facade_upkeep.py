@@ -8,11 +8,17 @@ from meteorpi_db import contents, deletion, limits, reports
 from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.facade import FacadePart
 from meteorpi_db.integrity import ORPHAN_GRACE, Progress, Verifier, VerifyReport
+from meteorpi_db.migrations.runner import schema_version
 from meteorpi_db.reports import DiskUsage, HourlyRate, Interval
 
 
 class UpkeepMethods(FacadePart):
     """What whoever runs a node wants to know and do."""
+
+    def get_schema_version(self) -> int:
+        """Version of the schema in the database; also the shortest way to see whether it answers."""
+        with self.transactions.reading() as connection:
+            return schema_version(connection)
 
     def count_entities(self) -> dict[str, int]:
         """Numbers of what is held, and the bytes of all contents."""
