@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -254,6 +255,21 @@ export_config = Table(
     Column("probe_count", Integer, nullable=False, default=0),
 )
 
+
+def _one_task_for(entity: str) -> UniqueConstraint:
+    """At most one task for an entity and a configuration.
+
+    Firebird takes (NULL, 1) to equal (NULL, 1), and file tasks have no event. There marking alone sees to it,
+    which locks the configuration meanwhile, and the foreign keys bring the index.
+    """
+    name = f"uq_task_{entity.removesuffix('_pk')}"
+    return UniqueConstraint(entity, "config_pk", name=name).ddl_if(callable_=_is_not_firebird)
+
+
+def _is_not_firebird(*_: object, dialect: Dialect, **__: object) -> bool:
+    return dialect.name != "firebird"
+
+
 export_task = Table(
     "export_task",
     metadata,
@@ -267,8 +283,8 @@ export_task = Table(
     Column("completed_at", BigInteger),
     # How often this very entity failed: of tasks due at one time, those that never did go first.
     Column("failures", Integer, nullable=False, default=0),
-    UniqueConstraint("file_pk", "config_pk", name="uq_task_file"),
-    UniqueConstraint("event_pk", "config_pk", name="uq_task_event"),
+    _one_task_for("file_pk"),
+    _one_task_for("event_pk"),
     Index("ix_task_queue", "config_pk", "state", "due_at", "failures", "id"),
 )
 
