@@ -116,21 +116,23 @@ class ContentDirectory:
             ConflictError: other bytes are complete under this id; `temporary` still exists.
         """
         with storage_errors("make content visible", entity_id=file_id):
-            while not self._try_publish(file_id, temporary):
+            final = self.layout.path(file_id)
+            self.ensure(final.parent)
+            while not self._try_publish(file_id, temporary, final):
                 if self._holds_already(file_id, facts):
                     return stored_content(facts, self.stat(file_id))
-            self.disk.flush_directory(temporary.parent)
+            self.disk.flush_directory(final.parent)
             return stored_content(facts, os.fstat(descriptor))
 
     def facts(self, descriptor: int) -> ContentFacts:
         """Size and digests of an open file."""
         return facts_of(self._blocks(descriptor))
 
-    def _try_publish(self, file_id: UUID, temporary: Path) -> bool:
+    def _try_publish(self, file_id: UUID, temporary: Path, final: Path) -> bool:
         if self.layout.other_path(file_id).exists():
             return False
         try:
-            self.disk.publish(temporary, self.layout.path(file_id))
+            self.disk.publish(temporary, final)
         except FileExistsError:
             return False
         return True

@@ -66,8 +66,8 @@ class Layout:
         return self.path(file_id).with_name(f"{TEMPORARY_PREFIX}{file_id.hex}-{secrets.token_hex(8)}")
 
     def parts_path(self, file_id: UUID) -> Path:
-        """Where the bytes of a resumable write are kept."""
-        return self.path(file_id).with_name(f"{PARTS_PREFIX}{file_id.hex}")
+        """Where the bytes of a resumable write are kept: the same in both layouts, so it survives a change."""
+        return self.root / f"{PARTS_PREFIX}{file_id.hex}"
 
     def is_content(self, path: Path) -> bool:
         """True when `path` is where this store keeps a content."""

@@ -245,6 +245,7 @@ class LocalFileStore(FileStore):
                 with storage_errors("flush content", entity_id=file_id):
                     self.disk.flush(source.descriptor)
                 facts = digests.facts()
+            source.check_unchanged()
             expectation.check(facts)
             with storage_errors("set permissions", entity_id=file_id):
                 self.disk.set_mode(source.descriptor)

@@ -80,6 +80,7 @@ WAYS = {
     "take over": Way(take_over),
     "resume": Way(resume),
     "resume what was begun": Way(resume, begin),
+    "resume into a tree": Way(resume, layout="tree"),
     "resume without links": Way(resume, has_links=False),
 }
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -45,7 +46,8 @@ class Process:
             status = 2
             try:
                 os.read(self._start_read, 1)
-                status = [None, ConflictError].index(outcome(action))
+                error = outcome(action)
+                status = 0 if error is None else 1 if error is ConflictError else 2
             finally:
                 os._exit(status)
 
@@ -71,10 +73,7 @@ def test_one_of_two_processes_wins_and_both_are_told(tmp_path: Path, has_links: 
     for _ in range(25):
         file_id = uuid4()
         contents = [b"first" * 9000, b"other" * 9000]
-        processes = [
-            Process(lambda content=content, file_id=file_id: store.put(file_id, [content]))
-            for content in contents
-        ]
+        processes = [Process(partial(store.put, file_id, [content])) for content in contents]
 
         for process in processes:
             process.go()
@@ -89,7 +88,7 @@ def test_one_of_two_processes_wins_and_both_are_told(tmp_path: Path, has_links: 
 def test_two_processes_with_the_same_bytes_both_succeed(store: LocalFileStore) -> None:
     for _ in range(10):
         file_id = uuid4()
-        processes = [Process(lambda file_id=file_id: store.put(file_id, [CONTENT])) for _ in range(2)]
+        processes = [Process(partial(store.put, file_id, [CONTENT])) for _ in range(2)]
 
         for process in processes:
             process.go()
@@ -290,13 +289,15 @@ class WritingCamera(Disk):
 
 
 @pytest.mark.contract("B.1/put_file")
-@pytest.mark.parametrize("step", ["link", "write"])
-def test_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, capture: Path, step: str) -> None:
+@pytest.mark.parametrize(("step", "move"), [("link", True), ("flush", True), ("write", False)])
+def test_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, capture: Path, step: str, move: bool
+) -> None:
     capture.write_bytes(LARGE)
     store = LocalFileStore(tmp_path, disk=WritingCamera(step, capture))
 
     with pytest.raises(UnavailableError, match="changed"):
-        store.put_file(uuid4(), capture, move=step == "link")
+        store.put_file(uuid4(), capture, move=move)
 
     assert capture.read_bytes() == LARGE + b"more"
     assert list(store.ids()) == []
