@@ -41,6 +41,7 @@ IDLE_SECONDS_BEFORE_CHECK = 1.0
 RETRY_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.5
+_UNFIT_VALUE = (ValueError, OverflowError, TypeError)  # what drivers raise for values they cannot send
 _USED_AT = "meteorpi_used_at"
 
 
@@ -188,6 +189,13 @@ def open_database(
 
 def _error_translator(backend: Backend) -> Callable[[ExceptionContext], MeteorError | None]:
     def translate(context: ExceptionContext) -> MeteorError | None:
+        """What an error means, where it arises; None leaves it as it is."""
+        error = context.original_exception
+        if isinstance(error, MeteorError):
+            return None
+        unfit = isinstance(error, _UNFIT_VALUE) or isinstance(context.sqlalchemy_exception, exc.DataError)
+        if unfit:
+            return InvalidDocumentError(f"a value does not fit the database: {error}")
         return backend.translate(context)
 
     return translate
@@ -227,10 +235,8 @@ def _errors_as_ours() -> Iterator[None]:
 
 
 def _meaning_of(error: exc.StatementError) -> MeteorError:
-    """The error inside a statement error: a value that could not be bound, or something unforeseen."""
+    """The error inside a statement error: one of ours about a value, or something unforeseen."""
     cause = error.orig
     if isinstance(cause, MeteorError):
         return cause
-    if isinstance(cause, (ValueError, OverflowError, TypeError)):
-        return InvalidDocumentError(f"a value does not fit the database: {cause}")
     return MeteorError(f"the database refused a statement: {cause}")

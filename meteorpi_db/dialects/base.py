@@ -131,7 +131,9 @@ def insert_with_on_conflict(connection: Connection, table: Table, values: Mappin
         from sqlalchemy.dialects.sqlite import insert as insert_row
     else:
         from sqlalchemy.dialects.postgresql import insert as insert_row  # type: ignore[assignment]
-    return connection.execute(insert_row(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    # "inline": no generated key is wanted, which would come as a result in place of the number of rows.
+    statement = insert_row(table).values(**values).on_conflict_do_nothing().inline()
+    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1
 
 
 def directions_of(index: Index) -> tuple[str, ...]:

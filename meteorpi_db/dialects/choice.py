@@ -95,9 +95,7 @@ def _parse_url(db_path: str) -> URL:
     if not url.database:
         raise InvalidDocumentError(f"db_path {url.render_as_string()!r} names no database file")
     if url.drivername == "sqlite" and url.database == ":memory:":
-        raise InvalidDocumentError(
-            "a SQLite database in memory cannot be shared: name a file"
-        )
+        raise InvalidDocumentError("a SQLite database in memory cannot be shared: name a file")
     if url.drivername == "sqlite" or not url.host:
         return url.set(database=str(Path(url.database).expanduser().absolute()))
     return url

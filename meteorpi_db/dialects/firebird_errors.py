@@ -13,6 +13,7 @@ from meteorpi_db.dialects.base import (
 from meteorpi_db.dialects.firebird_fdb import LOST_CONNECTION, gds_code
 from meteorpi_model.errors import (
     ConfigurationError,
+    InvalidDocumentError,
     MeteorError,
     SchemaVersionError,
     StoreFullError,
@@ -22,6 +23,7 @@ from meteorpi_model.errors import (
 _DUPLICATE_KEY = {335544665, 335544349}
 _BROKEN_RULE = {335544347, 335544558, 335544466}  # not null, check, foreign key
 _CONFLICT = {335544336, 335544345, 335544451, 335544510}  # deadlock, lock, update conflict, lock timeout
+_UNFIT_VALUE = 335544321  # numeric overflow, text truncated
 _SCHEMA_CHANGE = 335544351
 _INPUT_OUTPUT = 335544344
 _UNKNOWN_USER = 335544472
@@ -65,6 +67,8 @@ def _meaning_of_schema_change(words: str) -> MeteorError | None:
 
 
 def _meaning_of_refusal(error: BaseException, code: int | None, words: str, label: str) -> MeteorError | None:
+    if code == _UNFIT_VALUE or (isinstance(error, fdb.ProgrammingError) and "numeric overflow" in str(error)):
+        return InvalidDocumentError(f"a value does not fit the database: {words}")
     if is_missing_file(error):
         return SchemaVersionError(f"there is no database {label}: run `meteorpi init`")
     if code == _INPUT_OUTPUT and "No space left" in words:

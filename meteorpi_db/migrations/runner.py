@@ -154,7 +154,7 @@ def _back_up(transactions: Transactions, version: int) -> Path | None:
     path = transactions.backend.embedded_path
     if path is None:
         return None
-    target = path.with_name(f"{path.name}.version-{version}.{now():%Y%m%dT%H%M%SZ}.backup")
+    target = path.with_name(f"{path.name}.version-{version}.{now():%Y%m%dT%H%M%S.%fZ}.backup")
     transactions.backend.back_up(transactions.engine, target)
     logger.info("database backed up before upgrade file=%s", target)
     return target
