@@ -89,19 +89,21 @@ def _card_value(text: str) -> str:
 
 
 def _test_fits(stream: BinaryIO, size: int) -> str | None:
-    units = 0
+    units = has_data = 0
     try:
         while (header := read_fits_header(stream)) is not None:
             units += 1
             data_bytes = _fits_data_bytes(header)
+            has_data |= data_bytes > 0
             end = stream.tell() + data_bytes
             if end > size:
                 return f"the file ends {end - size} bytes before its FITS data do"
             stream.seek(end + -data_bytes % FITS_BLOCK_BYTES)
     except InvalidDocumentError as error:
         # Bytes behind a complete primary unit may be anything by the standard ("special records").
-        return error.detail if units == 0 or "ends" in error.detail else None
-    return None
+        if units == 0 or "ends" in error.detail:
+            return error.detail
+    return None if has_data else "the FITS file holds no data"
 
 
 def _fits_data_bytes(header: FitsHeader) -> int:
@@ -196,7 +198,7 @@ def _test_riff(stream: BinaryIO, size: int) -> str | None:
     """AVI and WebP. An AVI of more than a gigabyte is a row of RIFF chunks (OpenDML)."""
     while True:
         head = stream.read(8)
-        if len(head) < 8 or (head[:4] != b"RIFF" and stream.tell() > 8):
+        if stream.tell() > 8 and not head.startswith(b"RIFF"):
             return None
         name, length = struct.unpack("<4sI", head)
         if name != b"RIFF":

@@ -24,15 +24,9 @@ from meteorpi_db.ingest.base import (
     StatusItem,
 )
 from meteorpi_db.ingest.damage import find_damage, read_fits_header
+from meteorpi_db.ingest.rms_detections import DETECTIONS_HEADER, Detection, Detections, parse_detections
 from meteorpi_db.ingest.rms_events import best_match, event_of, match_at
-from meteorpi_db.ingest.rms_formats import (
-    DETECTIONS_HEADER,
-    Detection,
-    Detections,
-    parse_detections,
-    parse_ff_name,
-    parse_night_name,
-)
+from meteorpi_db.ingest.rms_formats import parse_ff_name, parse_night_name
 from meteorpi_db.ingest.rms_names import CONFIG_NAME, NAMESPACE, describe, detections_variant
 from meteorpi_db.ingest.rms_setup import is_setup_file, read_setup
 from meteorpi_model.errors import InvalidDocumentError

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from meteorpi_db.ingest.base import EventItem, FileItem
 from meteorpi_db.ingest.identity import event_identity
-from meteorpi_db.ingest.rms_formats import Detection, Point, angular_distance
+from meteorpi_db.ingest.rms_detections import Detection, Point, angular_distance
 from meteorpi_db.ingest.rms_names import NAMESPACE
 from meteorpi_model.records import Meta, MetaValue
 from meteorpi_model.values import NSString, truncate_to_milliseconds, utc_datetime_to_milliseconds

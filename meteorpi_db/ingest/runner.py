@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meteorpi_db.filestore import LocalFileStore
 from meteorpi_db.ingest.base import Folder, IngestOptions, Reader
 from meteorpi_db.ingest.folders import folder_of_file, walk
 from meteorpi_db.ingest.plain import PlainReader
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from meteorpi_db.database import MeteorDatabase
 
 QUARANTINE_SUFFIX = "-quarantine"
+DEFAULT_QUARANTINE = "meteorpi-quarantine"
 
 
 def readers_for(db: MeteorDatabase) -> tuple[Reader, ...]:
@@ -101,16 +103,21 @@ def _take_folder(
 
 
 def quarantine_path(db: MeteorDatabase, options: IngestOptions) -> Path:
-    """Where damaged files go: as the options say, else beside the file store."""
+    """Where damaged files go: as the options say, else beside a local file store, else in this directory."""
     if options.quarantine_path is not None:
         return options.quarantine_path
-    store = Path(db.file_store_path)
-    return store.with_name(store.name + QUARANTINE_SUFFIX)
+    store = _local_store(db)
+    return Path(DEFAULT_QUARANTINE) if store is None else store.with_name(store.name + QUARANTINE_SUFFIX)
 
 
 def own_directories(db: MeteorDatabase, options: IngestOptions) -> list[Path]:
     """Directories whose files are the node's own."""
-    return [Path(db.file_store_path), quarantine_path(db, options)]
+    store = _local_store(db)
+    return [quarantine_path(db, options), *([] if store is None else [store])]
+
+
+def _local_store(db: MeteorDatabase) -> Path | None:
+    return db.store.layout.root if isinstance(db.store, LocalFileStore) else None
 
 
 def refuse(report: IngestReport, path: Path, error: OSError) -> None:

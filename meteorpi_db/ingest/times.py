@@ -22,7 +22,7 @@ _YEARS = range(1990, 2100)
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 _DATE = r"(?P<year>\d{4})(?P<gap>[-_.]?)(?P<month>\d\d)(?P=gap)(?P<day>\d\d)"
 _TIME = r"(?P<hour>\d\d)(?P<colon>[-_:.hH]?)(?P<minute>\d\d)(?:(?P=colon)|[mM]?)(?P<second>\d\d)"
-_FRACTION = r"(?:[-_.,](?P<fraction>\d{6}|\d{3})(?!\d))?"
+_FRACTION = r"(?:[-_.,]?(?P<fraction>\d{6}|\d{3})(?!\d))?"
 _MOMENT = re.compile(rf"(?<!\d){_DATE}[-_T .]?{_TIME}{_FRACTION}(?P<zone>Z)?(?!\d)")
 _DAY = re.compile(rf"(?<!\d){_DATE}(?!\d)")
 
