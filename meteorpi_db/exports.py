@@ -1,8 +1,8 @@
 """Export configurations: what is pushed to whom, and how that has been going.
 
-A configuration is either enabled, or disabled by a person, or disabled because too many pushes failed in a row. The
-last is called suspended: its peer is probed at growing intervals and the configuration enabled
-again when it answers. Whatever a person saves ends a suspension, so what a person disabled stays disabled.
+A configuration is either enabled, or disabled by a person, or disabled because too many pushes failed in a
+row. The last is called suspended: its peer is probed at growing intervals and the configuration enabled again
+when it answers. Whatever a person saves ends a suspension, so what a person disabled stays disabled.
 """
 
 from __future__ import annotations
@@ -297,7 +297,8 @@ def resume(connection: Connection, config_id: UUID, now: int) -> None:
     if pk is None or not connection.execute(statement.values(is_enabled=True, **_FRESH_STATE)).rowcount:
         return
     waiting = update(_TASK).where(_TASK.c.config_pk == pk, _TASK.c.state == ACTIVE, _TASK.c.due_at > now)
-    connection.execute(waiting.values(due_at=now, failures=0))
+    # Their own failures stay: what failed before goes last, or a few bad entities would suspend it again.
+    connection.execute(waiting.values(due_at=now))
 
 
 def _update(connection: Connection, config_id: UUID, values: dict[str, object]) -> None:

@@ -524,6 +524,31 @@ def test_one_poisonous_entity_does_not_stop_the_others_of_its_configuration(
 
 
 @pytest.mark.contract("B-25")
+def test_poisonous_entities_that_suspend_their_configuration_go_last_once_it_is_resumed(
+    exporter: MeteorExporter, station: MeteorDatabase, clock: Clock, tmp_path: Path
+) -> None:
+    poison = {id_of(add_file(station, tmp_path, number)) for number in range(4)}
+    healthy = {id_of(add_file(station, tmp_path, number)) for number in range(10, 14)}
+    done: set[str] = set()
+
+    def script(request: Received) -> Answer:
+        if request.kind == "probe" or announced_id(request) in poison:
+            return FAILED
+        done.add(announced_id(request))
+        return COMPLETE
+
+    with peer_of(script) as peer:
+        export_to(station, peer.url, kinds="file")
+        suspend(exporter, clock)
+        assert done == set()
+
+        clock.advance(60)
+        exporter.run_round()
+
+    assert done == healthy
+
+
+@pytest.mark.contract("B-25")
 def test_unexpected_exception_counts_as_failure_of_its_task_and_the_round_goes_on(
     exporter: MeteorExporter,
     station: MeteorDatabase,
@@ -657,6 +682,24 @@ def test_lease_is_renewed_while_a_peer_keeps_the_exporter_waiting(
         exporter.close()
 
     assert attempts == [False] * 10
+
+
+@pytest.mark.contract("B-26")
+def test_killed_exporter_is_succeeded_once_its_lease_has_run_out(
+    station: MeteorDatabase, clock: Clock, tmp_path: Path
+) -> None:
+    add_file(station, tmp_path, 1)
+    assert station.acquire_lease("exporter", "a process that was killed", 30)
+    exporter = MeteorExporter(station, timeouts=SHORT)
+    with peer_of([COMPLETE]) as peer:
+        export_to(station, peer.url, kinds="file")
+
+        clock.advance(29)
+        assert exporter.run_round() == 0
+        clock.advance(2)
+        assert exporter.run_round() == 1
+
+    exporter.close()
 
 
 # --- the scheduler

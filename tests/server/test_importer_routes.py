@@ -23,6 +23,7 @@ from meteorpi_server.importer_api import (
     IncomingFile,
     MeteorDatabaseImportReceiver,
 )
+from meteorpi_server.importer_api.import_request import Entity
 from tests.system.replication import CAMERAS, START, status_of
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -419,7 +420,12 @@ def test_malformed_documents_are_client_errors(document: object, sender: Sender)
 @pytest.mark.parametrize("kind", ["event", "file", "status"])
 def test_entity_without_its_id_is_refused(kind: str, sender: Sender) -> None:
     status = new_status()
-    entity = {"event": new_event(status, []), "file": new_file(status), "status": status}[kind]
+    entities: dict[str, Entity] = {
+        "event": new_event(status, []),
+        "file": new_file(status),
+        "status": status,
+    }
+    entity = entities[kind]
     document = entity.as_dict()
     del document[f"{kind}_id"]
 
@@ -458,12 +464,13 @@ def test_account_restricted_to_cameras_may_not_push_others(
 ) -> None:
     db.set_user_cameras("sender", [CAMERAS[0]])
     own, foreign = new_status(CAMERAS[0]), new_status(CAMERAS[1])
-    entity = {
+    entities: dict[str, Entity] = {
         "event": new_event(foreign, []),
         "embedded": new_event(own, [new_file(foreign)]),
         "file": new_file(foreign),
         "status": foreign,
-    }[kind]
+    }
+    entity = entities[kind]
     name = "event" if kind == "embedded" else kind
 
     answer = sender.post({"type": name, name: entity.as_dict()})

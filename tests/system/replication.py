@@ -115,7 +115,10 @@ def export_to(
     password: str = PASSWORD,
 ) -> list[ExportConfiguration]:
     """Enable an export of everything of these kinds."""
-    searches = {"file": FileRecordSearch(limit=0), "event": EventSearch(limit=0)}
+    searches: dict[str, FileRecordSearch | EventSearch] = {
+        "file": FileRecordSearch(limit=0),
+        "event": EventSearch(limit=0),
+    }
     return [
         db.create_or_update_export_configuration(
             ExportConfiguration(
