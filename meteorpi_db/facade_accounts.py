@@ -174,17 +174,18 @@ class AccountMethods(FacadePart):
             self.transactions.write(lambda connection: tokens.note_use(connection, use.token_id, now))
         return use.user
 
-    def check_login_allowed(self, subject: str) -> None:
-        """Return when a login of `subject` may be looked at.
+    def check_login_allowed(self, *subjects: str) -> None:
+        """Return when a login of all of `subjects` may be looked at.
 
         Args:
-            subject: who tries, such as ``user:<id>`` or ``address:<ip>``.
+            subjects: who tries, such as ``user:<id>`` and ``address:<ip>``.
 
         Raises:
             TooManyAttemptsError: too many have failed; says for how long to wait.
         """
         with self.transactions.reading() as connection:
-            throttle.check(connection, subject, self._now())
+            for subject in subjects:
+                throttle.check(connection, subject, self._now())
 
     def record_login_failure(self, subject: str) -> None:
         """Count a failed login of `subject`."""
