@@ -60,7 +60,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         con: the SQLAlchemy engine, for a look at the database beside the methods.
 
     Raises:
-        InvalidDocumentError: an argument cannot be read, or the file store is not a directory (a ``ValueError``).
+        InvalidDocumentError: an argument cannot be read, or the file store is no directory (a `ValueError`).
         SchemaVersionError: the schema is missing, or newer than this software.
         UnavailableError: the database does not answer.
     """
@@ -70,7 +70,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         db_path: str | Path | None = None,
         file_store_path: str | Path | None = None,
         db_user: str = "meteorpi",
-        db_password: str = "meteorpi",  # noqa: S107 (the published default; servers have to know it)
+        db_password: str = "meteorpi",
         installation_id: str | None = None,
         *,
         clock: Clock = now,
@@ -98,7 +98,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         cls,
         db_path: str | Path | None = None,
         db_user: str = "meteorpi",
-        db_password: str = "meteorpi",  # noqa: S107
+        db_password: str = "meteorpi",
     ) -> SchemaChange:
         """Create a missing database and schema, or carry an older one forward; what was done."""
         transactions = open_database(db_path, db_user, db_password)

@@ -61,7 +61,7 @@ class Scope:
 
 
 def between(camera_id: str | None, after: int | None, before: int | None) -> Scope:
-    """Files and events of a camera (None: of all) strictly later than `after`, strictly earlier than `before`."""
+    """Files and events of a camera (None: of all) strictly between `after` and `before` (None: no limit)."""
 
     def condition(camera: ColumnElement[str], time: ColumnElement[int]) -> ColumnElement[bool]:
         return and_(

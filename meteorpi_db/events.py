@@ -105,7 +105,7 @@ def insert_event(connection: Connection, checked: CheckedEvent, status: StatusKe
     """
     file_pks = _pks_of_files(connection, checked.file_ids)
     row = {**checked.columns, "status_pk": status.pk, **origin.columns()}
-    (pk,) = connection.execute(insert(_EVENT).values(row)).inserted_primary_key
+    pk = files.inserted_pk(connection.execute(insert(_EVENT).values(row)))
     links = [
         {"event_pk": pk, "position": position, "file_pk": file_pks[file_id]}
         for position, file_id in enumerate(checked.file_ids)
@@ -113,7 +113,7 @@ def insert_event(connection: Connection, checked: CheckedEvent, status: StatusKe
     if links:
         connection.execute(insert(_LINK), links)
     metas.insert_metas(connection, tables.event_meta, {pk: checked.meta_rows})
-    return int(pk)
+    return pk
 
 
 def _pks_of_files(connection: Connection, file_ids: Sequence[UUID]) -> Mapping[UUID, int]:

@@ -36,7 +36,7 @@ class ExportMethods(FacadePart):
     ) -> ExportConfiguration:
         """Store a configuration; a new one gets its `config_id`, a stored one is replaced.
 
-        Failures counted so far and a suspension are forgotten. A password of None leaves a stored one as it is.
+        Failures counted so far and a suspension are forgotten. A password of None leaves a stored one alone.
 
         Raises:
             NotFoundError: there is none with that `config_id`.

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Row, Select, func, insert, select
 
 from meteorpi_db import limits, metas, tables
 from meteorpi_db.filestore.hashing import ContentFacts
@@ -27,6 +27,7 @@ from meteorpi_model import (
     get_day_and_offset,
     milliseconds_to_utc_datetime,
 )
+from meteorpi_model.errors import MeteorError
 
 Narrow: TypeAlias = Callable[[Select[Any], ColumnElement[int]], Select[Any]]
 """Restricts a statement to some entities, whose row numbers are in the given column."""
@@ -131,9 +132,17 @@ def insert_file(
         "crc32": facts.crc32,
         **origin.columns(),
     }
-    (pk,) = connection.execute(insert(_FILE).values(row)).inserted_primary_key
+    pk = inserted_pk(connection.execute(insert(_FILE).values(row)))
     metas.insert_metas(connection, tables.file_meta, {pk: checked.meta_rows})
-    return int(pk)
+    return pk
+
+
+def inserted_pk(result: CursorResult[Any]) -> int:
+    """Row number that an inserted row was given."""
+    key = result.inserted_primary_key
+    if key is None:
+        raise MeteorError("the database did not say which row number it gave")
+    return int(key[0])
 
 
 def record_of(checked: CheckedFile, status: StatusKey, facts: ContentFacts) -> FileRecord:
@@ -232,7 +241,7 @@ def content_rows_from(connection: Connection, after_pk: int, limit: int) -> list
     return [_content_from(row) for row in connection.execute(statement)]
 
 
-_CONTENT = select(
+_CONTENT: Select[Any] = select(
     _FILE.c.id,
     _FILE.c.file_id,
     _FILE.c.file_size,

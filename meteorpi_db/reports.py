@@ -163,7 +163,7 @@ def _mean_by_hour(key: str, interval: Interval) -> Select[Any]:
 
 
 def _period(time: ColumnElement[int], milliseconds: int) -> Any:
-    """Number of the period that `time` falls into; the divisor is part of the text so that GROUP BY can repeat it."""
+    """Number of the period that `time` falls into; the divisor is text, so that GROUP BY can repeat it."""
     return (time // literal_column(str(milliseconds), time.type)).label("period")
 
 

@@ -143,7 +143,8 @@ class WalkPlan(Plan):
 
     def _rows(self, conditions: Sequence[Condition], behind: Key | None = None) -> Select[Any]:
         lead = self._lead
-        statement = select(lead.pk.label("id"), lead.time.label("entity_time"))
+        columns: list[ColumnElement[Any]] = [lead.pk.label("id"), lead.time.label("entity_time")]
+        statement: Select[Any] = select(*columns)
         statement = statement.where(*conditions, *self._builder.time_bounds(lead.time))
         if behind is not None:
             statement = statement.where(

@@ -1,11 +1,12 @@
 """Passwords of peers, encrypted at rest (B-44).
 
 They must be had in clear when something is pushed, so they are encrypted and not hashed: with Fernet
-(AES-128-CBC and HMAC-SHA-256), under a key in a file of its own that only the node's account can read. A copy of the
-database alone, a backup for example, then gives nothing away. The file is made when the first
-password is stored: beside an embedded database (``meteorpi.db.key``), else beside a local file store
-(``files.key``), else wherever the setting says. Whoever moves a database takes the file along; without it
-the peers' passwords have to be entered again.
+(AES-128-CBC and HMAC-SHA-256), under a key in a file of its own that only the node's account can read. A copy
+of the database alone, a backup for example, then gives nothing away.
+
+The file is made when the first password is stored: where the setting says, else beside an embedded database
+(``meteorpi.db.key``), else beside a local file store (``files.key``). Whoever moves a database takes the file
+along; without it the peers' passwords have to be entered again.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _fernet_from(path: Path, create: bool) -> Fernet:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key under a temporary name and link it, so that of two processes one wins and none reads half."""
+    """Write a new key under a temporary name and link it: of two processes one wins, and none reads half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:

@@ -49,12 +49,17 @@ class Kind:
     entity_id: ColumnElement[UUID]
     type: ColumnElement[str]
     meta: Table
-    task_pk: ColumnElement[int]
+    task_column: str
 
     @property
     def pk(self) -> ColumnElement[int]:
         """The local row number; grows with registration."""
         return self.table.c.id
+
+    @property
+    def task_pk(self) -> ColumnElement[int]:
+        """The column of export tasks that refers to the entity."""
+        return tables.export_task.c[self.task_column]
 
 
 FILES = Kind(
@@ -64,7 +69,7 @@ FILES = Kind(
     entity_id=tables.file_record.c.file_id,
     type=tables.file_record.c.semantic_type,
     meta=tables.file_meta,
-    task_pk=tables.export_task.c.file_pk,
+    task_column="file_pk",
 )
 EVENTS = Kind(
     name="event",
@@ -73,7 +78,7 @@ EVENTS = Kind(
     entity_id=tables.event.c.event_id,
     type=tables.event.c.event_type,
     meta=tables.event_meta,
-    task_pk=tables.export_task.c.event_pk,
+    task_column="event_pk",
 )
 
 
@@ -147,11 +152,11 @@ class SQLBuilder:
         if value is not None:
             self.criteria.append(Criterion(clause(value)))
 
-    def add_set_membership(self, values: Sequence[object] | None, column: ColumnElement[Any]) -> None:
+    def add_set_membership(self, values: Sequence[str] | None, column: ColumnElement[str]) -> None:
         """Ask for any of `values`; led by an index over `column`, time and row number. Nothing for None."""
         if values is None:
             return
-        wanted = sorted({self.map_value(value) for value in values})
+        wanted = sorted(set(values))
         self.criteria.append(
             Criterion(
                 unindexed(column).in_(wanted),

@@ -29,7 +29,7 @@ class StatusKey(NamedTuple):
 
 
 def key_at(connection: Connection, camera_id: str, time: int) -> StatusKey | None:
-    """The status with the greatest `valid_from` <= `time`; of two at the same instant the later registered."""
+    """The status with the greatest `valid_from` <= `time`; of two at one instant the later registered."""
     statement = (
         select(_STATUS.c.id, _STATUS.c.status_id)
         .where(_STATUS.c.camera_id == camera_id, _STATUS.c.valid_from <= time)

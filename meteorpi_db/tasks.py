@@ -154,7 +154,7 @@ def _insert_tasks(
     values = {"config_pk": config_pk, "due_at": now, "state": ACTIVE, "failures": 0, "created_at": now}
     constants = [literal(value, _TASK.c[name].type).label(name) for name, value in values.items()]
     chosen = pks.add_columns(*constants).order_by(pks.selected_columns.id)
-    names = [kind.task_pk.key, *values]
+    names = [kind.task_column, *values]
     return connection.execute(insert(_TASK).from_select(names, chosen, include_defaults=False)).rowcount
 
 

@@ -18,7 +18,9 @@ from meteorpi_db import limits, tables, users
 from meteorpi_model import User, milliseconds_to_utc_datetime
 from meteorpi_model.errors import NotAllowedError, NotAuthenticatedError
 
-SECRET_PREFIX = "mpt_"  # noqa: S105 (what secret scanners recognise a leaked one by)
+SECRET_PREFIX = "mpt_"
+"""What scanners for leaked secrets can recognise one by."""
+
 
 _SECRET_BYTES = 32
 _NOTED_MILLISECONDS = 60_000
