@@ -10,7 +10,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_server import admin_api, importer_api, node_api, query_api
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.settings import Settings
-from meteorpi_server.standalone import StandaloneServer
+from meteorpi_server.standalone import StandaloneServer, stopped_by_signals
 
 SCRIPT_PORT = 12345
 
@@ -77,9 +77,11 @@ class MeteorServer:
         return stop
 
     def start(self) -> None:
-        """Serve until the process is ended."""
+        """Serve until the process is told to end, or interrupted."""
+        server = self._open()
         try:
-            self._open().run()
+            with stopped_by_signals(server.stop):
+                server.run()
         finally:
             self.server = None
 

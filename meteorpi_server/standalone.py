@@ -118,7 +118,7 @@ def serve(
         ConfigurationError: the address cannot be listened on.
     """
     server = StandaloneServer(application, settings)
-    with _stopped_by_signals(server.stop):
+    with stopped_by_signals(server.stop):
         logger.info("serving host=%s port=%d threads=%d", settings.host, server.port, settings.threads)
         if on_start is not None:
             on_start(server.port)
@@ -127,8 +127,14 @@ def serve(
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and SIGINT call `stop`; a second one ends the process at once."""
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT call `stop`; a second one ends the process at once.
+
+    Only the main thread may decide about signals; in any other one this changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)

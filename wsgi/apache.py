@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 
 from meteorpi_db.exporter import MeteorExporter
-from meteorpi_server import MeteorApp, admin_api, importer_api, logs, node_api, query_api
+from meteorpi_server import MeteorApp, admin_api, importer_api, node_api, query_api
+from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
 
 settings = Settings.from_environ(os.environ)
-logs.configure(settings)
+configure_logging(settings.log_level, settings.log_format)
 db = settings.open_database()
 meteor_app = MeteorApp(db=db, settings=settings)
 
-admin_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
-importer_api.add_routes(meteor_app=meteor_app, url_path=f"{settings.url_path}/import")
-query_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
-node_api.add_routes(meteor_app=meteor_app, url_path=settings.url_path)
+# What this node offers is this list, whatever METEORPI_ROUTES says to `meteorpi serve`.
+url_path = settings.url_path.rstrip("/")
+admin_api.add_routes(meteor_app=meteor_app, url_path=url_path)
+importer_api.add_routes(meteor_app=meteor_app, url_path=f"{url_path}/import")
+query_api.add_routes(meteor_app=meteor_app, url_path=url_path)
+node_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 
 if settings.export:
     # Every process may start one: a lease in the database keeps a single exporter at work.
