@@ -27,7 +27,16 @@ from sqlalchemy import (
     text,
 )
 
-from meteorpi_db.dialects import Amount, ExactText, HexDigest, Identifier, LongText, RowId
+from meteorpi_db.dialects import (
+    ASCENDING_ONLY,
+    DESCENDING_ONLY,
+    Amount,
+    ExactText,
+    HexDigest,
+    Identifier,
+    LongText,
+    RowId,
+)
 
 CAMERA_ID_LENGTH = 64
 TYPE_LENGTH = 255
@@ -52,10 +61,20 @@ def _status() -> Column[int]:
     return Column("status_pk", RowId, ForeignKey("camera_status.id"), nullable=False)
 
 
+def _newest_first(name: str, *columns: str) -> Index:
+    """An index that pages are walked along, newest first, and that no query walks the other way."""
+    return Index(name, *columns, info=DESCENDING_ONLY)
+
+
+def _lookup(name: str, *columns: str) -> Index:
+    """An index that finds rows, or gives them lowest first."""
+    return Index(name, *columns, info=ASCENDING_ONLY)
+
+
 def _partial(name: str, *columns: str) -> Index:
     """An index over metadata of one type: rows of the other types are left out where the engine can."""
     condition = text(f"{columns[1]} IS NOT NULL")
-    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+    return Index(name, *columns, info=DESCENDING_ONLY, sqlite_where=condition, postgresql_where=condition)
 
 
 camera_status = Table(
@@ -81,7 +100,7 @@ camera_status = Table(
     Column("width_of_field", Amount, nullable=False),
     Column("regions", LongText, nullable=False),
     Index("ix_status_camera", "camera_id", "valid_from", "id"),
-    Index("ix_status_place", "latitude", "longitude"),
+    _lookup("ix_status_place", "latitude", "longitude"),
 )
 
 file_record = Table(
@@ -105,13 +124,13 @@ file_record = Table(
     Column("imported_at", BigInteger),
     Column("verified_at", BigInteger),
     Column("is_corrupt", Boolean(create_constraint=False), nullable=False, default=False),
-    Index("ix_file_time", "file_time", "id"),
-    Index("ix_file_camera", "camera_id", "file_time", "id"),
-    Index("ix_file_semantic", "semantic_type", "file_time", "id"),
-    Index("ix_file_mime", "mime_type", "file_time", "id"),
-    Index("ix_file_status", "status_pk", "file_time", "id", "time_offset"),
-    Index("ix_file_offset", "time_offset", "file_time"),
-    Index("ix_file_sha256", "sha256"),
+    _newest_first("ix_file_time", "file_time", "id"),
+    _newest_first("ix_file_camera", "camera_id", "file_time", "id"),
+    _newest_first("ix_file_semantic", "semantic_type", "file_time", "id"),
+    _newest_first("ix_file_mime", "mime_type", "file_time", "id"),
+    _newest_first("ix_file_status", "status_pk", "file_time", "id", "time_offset"),
+    _lookup("ix_file_offset", "time_offset", "file_time"),
+    _lookup("ix_file_sha256", "sha256"),
 )
 
 event = Table(
@@ -127,11 +146,11 @@ event = Table(
     Column("registered_at", BigInteger, nullable=False),
     Column("imported_by", ExactText(USER_ID_LENGTH)),
     Column("imported_at", BigInteger),
-    Index("ix_event_time", "event_time", "id"),
-    Index("ix_event_camera", "camera_id", "event_time", "id"),
-    Index("ix_event_type", "event_type", "event_time", "id"),
-    Index("ix_event_status", "status_pk", "event_time", "id", "time_offset"),
-    Index("ix_event_offset", "time_offset", "event_time"),
+    _newest_first("ix_event_time", "event_time", "id"),
+    _newest_first("ix_event_camera", "camera_id", "event_time", "id"),
+    _newest_first("ix_event_type", "event_type", "event_time", "id"),
+    _newest_first("ix_event_status", "status_pk", "event_time", "id", "time_offset"),
+    _lookup("ix_event_offset", "time_offset", "event_time"),
 )
 
 event_file = Table(
@@ -220,7 +239,7 @@ api_token = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("last_used_at", BigInteger),
-    Index("ix_token_user", "user_id"),
+    _lookup("ix_token_user", "user_id"),
 )
 
 login_failure = Table(
@@ -229,7 +248,7 @@ login_failure = Table(
     Column("subject", ExactText(NAME_LENGTH), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_failure_at", BigInteger, nullable=False),
-    Index("ix_login_failure_time", "last_failure_at"),
+    _lookup("ix_login_failure_time", "last_failure_at"),
 )
 
 export_config = Table(
@@ -285,7 +304,7 @@ export_task = Table(
     Column("failures", Integer, nullable=False, default=0),
     _one_task_for("file_pk"),
     _one_task_for("event_pk"),
-    Index("ix_task_queue", "config_pk", "state", "due_at", "failures", "id"),
+    _lookup("ix_task_queue", "config_pk", "state", "due_at", "failures", "id"),
 )
 
 lease = Table(
@@ -306,7 +325,7 @@ audit_entry = Table(
     Column("action", ExactText(64), nullable=False),
     Column("subject", ExactText(NAME_LENGTH), nullable=False),
     Column("detail", LongText),
-    Index("ix_audit_time", "recorded_at", "id"),
+    _newest_first("ix_audit_time", "recorded_at", "id"),
 )
 
 announced_entity = Table(
@@ -318,7 +337,7 @@ announced_entity = Table(
     Column("document", LongText, nullable=False),
     Column("announced_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("sender", "entity_id", "entity_type", name="pk_announced_entity"),
-    Index("ix_announced_entity_time", "announced_at"),
+    _lookup("ix_announced_entity_time", "announced_at"),
 )
 
 announced_file = Table(
@@ -332,6 +351,6 @@ announced_file = Table(
     Column("crc32", BigInteger),
     Column("announced_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("sender", "file_id", name="pk_announced_file"),
-    Index("ix_announced_file_id", "file_id"),
-    Index("ix_announced_file_time", "announced_at"),
+    _lookup("ix_announced_file_id", "file_id"),
+    _lookup("ix_announced_file_time", "announced_at"),
 )

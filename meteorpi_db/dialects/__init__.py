@@ -7,6 +7,8 @@ Each engine is a :class:`Backend`. Record modules need only the column types, :f
 from __future__ import annotations
 
 from meteorpi_db.dialects.base import (
+    ASCENDING_ONLY,
+    DESCENDING_ONLY,
     Backend,
     ConnectionLostError,
     ConstraintError,
@@ -26,6 +28,8 @@ from meteorpi_db.dialects.column_types import (
 from meteorpi_db.dialects.statements import in_chunks, insert_ignore, refresh_statistics
 
 __all__ = [
+    "ASCENDING_ONLY",
+    "DESCENDING_ONLY",
     "Amount",
     "Backend",
     "ConnectionLostError",

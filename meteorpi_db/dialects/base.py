@@ -18,6 +18,8 @@ DIRECTIONS = "directions"
 """Key of `Index.info` for the directions in which an index is walked; without it, both."""
 ASCENDING = "ascending"
 DESCENDING = "descending"
+ASCENDING_ONLY = {DIRECTIONS: (ASCENDING,)}
+DESCENDING_ONLY = {DIRECTIONS: (DESCENDING,)}
 
 
 class TransactionConflictError(UnavailableError):
