@@ -8,6 +8,7 @@ Needs :mod:`meteorpi_model` and Requests; pandas only for ``to_pandas()``::
 """
 
 from meteorpi_client.admin import AdminClient
+from meteorpi_client.admin_results import ApiToken, AuditEntry, ExportState
 from meteorpi_client.client import MeteorClient
 from meteorpi_client.download import Progress
 from meteorpi_client.node import NodeClient
@@ -15,7 +16,10 @@ from meteorpi_client.results import EventSearchResult, FileSearchResult
 
 __all__ = [
     "AdminClient",
+    "ApiToken",
+    "AuditEntry",
     "EventSearchResult",
+    "ExportState",
     "FileSearchResult",
     "MeteorClient",
     "NodeClient",

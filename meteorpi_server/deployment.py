@@ -7,7 +7,7 @@ from typing import Final
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_model.errors import ConfigurationError
-from meteorpi_server import admin_api, importer_api, node_api, query_api
+from meteorpi_server import admin_api, importer_api, night_page, node_api, query_api
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.settings import Settings
 
@@ -16,6 +16,7 @@ ROUTE_PACKAGES: Final[dict[str, Callable[[MeteorApp, str], None]]] = {
     "importer": lambda meteor_app, path: importer_api.add_routes(meteor_app, url_path=f"{path}/import"),
     "query": lambda meteor_app, path: query_api.add_routes(meteor_app, url_path=path),
     "node": lambda meteor_app, path: node_api.add_routes(meteor_app, url_path=path),
+    "night": lambda meteor_app, path: night_page.add_routes(meteor_app, url_path=path),
 }
 """How each route package is attached below a path."""
 

@@ -1,0 +1,59 @@
+"""What every command starts from: the settings, and the database that they name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TypeVar
+
+import click
+
+from meteorpi_db import MeteorDatabase
+from meteorpi_server.logs import configure_logging
+from meteorpi_server.settings import Settings
+
+Result = TypeVar("Result")
+
+
+class Setup:
+    """The settings of the environment, changed by the options before the command; read when first needed.
+
+    Args:
+        overrides: settings given as options; None leaves what the environment says.
+        environ: the environment.
+    """
+
+    def __init__(self, overrides: Mapping[str, str | None], environ: Mapping[str, str]) -> None:
+        self._overrides = {name: value for name, value in overrides.items() if value is not None}
+        self._environ = environ
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings.
+
+        Raises:
+            ConfigurationError: one of them cannot be read.
+        """
+        settings = Settings.from_environ(self._environ)
+        return dataclasses.replace(settings, **self._overrides)  # type: ignore[arg-type]  # all of them texts
+
+    @contextmanager
+    def open_database(self, create: bool | None = None) -> Iterator[MeteorDatabase]:
+        """The database, closed afterwards.
+
+        Args:
+            create: make what is missing; None makes embedded databases only, False nothing at all.
+        """
+        with self.settings.open_database(create=create) as database:
+            yield database
+
+    def configure_logging(self) -> None:
+        """Write log lines to standard error, as the settings say; for commands that run for long."""
+        configure_logging(self.settings.log_level, self.settings.log_format)
+
+
+def pass_setup(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Hand the `Setup` to `command`, in front of its options."""
+    return click.make_pass_decorator(Setup)(command)
