@@ -10,7 +10,6 @@ CORE = [
     "Flask>=3.1,<4",
     "flask-cors>=6,<7",
     "SQLAlchemy>=2.1,<2.2",
-    "alembic>=1.18,<2",
     "requests>=2.32,<3",
     "APScheduler>=3.11,<4",  # 4.x exists as alpha only and has another interface
     "click>=8.1,<9",

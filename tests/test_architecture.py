@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "meteorpi_server": {"meteorpi_model", "meteorpi_db"},
 }
 # Where drivers and their errors end: above, only our own exceptions are seen.
-DATABASE_LIBRARIES = {"sqlalchemy", "alembic", "fdb", "psycopg", "sqlite3", "sqlalchemy_firebird"}
+DATABASE_LIBRARIES = {"sqlalchemy", "fdb", "psycopg", "sqlite3", "sqlalchemy_firebird"}
 ONLY_HTTP_OF_DB = re.compile(r"meteorpi_db\.(exporter|export_\w+|exporting)\b")
 SETTINGS = "meteorpi_server.settings"
 COMMAND_LINE = re.compile(r"^meteorpi_(server\.cli|client\.commands)(\.|$)")
@@ -207,7 +207,7 @@ def test_every_public_name_has_a_docstring(modules: dict[str, Module]) -> None:
         f"{module.path}:{node.lineno} {node.name}"
         for module in modules.values()
         for node in module.public_definitions()
-        if ast.get_docstring(node) is None and not is_overload(node)
+        if ast.get_docstring(node) is None and not is_overload(node) and not is_test(node)
     ] + [str(module.path) for module in modules.values() if ast.get_docstring(module.tree) is None]
 
     assert not missing
@@ -217,6 +217,11 @@ def is_overload(node: ast.AST) -> bool:
     """Whether `node` repeats a documented signature or follows a documented property."""
     names = [ast.unparse(decorator) for decorator in getattr(node, "decorator_list", ())]
     return any(name.rpartition(".")[2] in {"overload", "override", "setter"} for name in names)
+
+
+def is_test(node: ast.AST) -> bool:
+    """Whether `node` is a test of a contract suite, whose name says the behaviour."""
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
 
 
 def test_package_files_hold_no_logic(modules: dict[str, Module]) -> None:

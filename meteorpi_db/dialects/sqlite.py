@@ -1,7 +1,7 @@
 """SQLite: the embedded default; no server, no system package.
 
 A write-ahead log lets readers go on while one writer writes. The settings are explained and measured in
-docs/decisions/0003-sqlite-settings.md.
+docs/decisions/0004-sqlite-settings.md.
 """
 
 from __future__ import annotations
