@@ -66,7 +66,7 @@ class Layout:
         return self.path(file_id).with_name(f"{TEMPORARY_PREFIX}{file_id.hex}-{secrets.token_hex(8)}")
 
     def parts_path(self, file_id: UUID) -> Path:
-        """Where the bytes of a resumable write are kept: the same in both layouts, so it survives a change."""
+        """Where a resumable write is kept: the same in both layouts, so that it survives a change."""
         return self.root / f"{PARTS_PREFIX}{file_id.hex}"
 
     def is_content(self, path: Path) -> bool:

@@ -42,7 +42,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[str
     return result
 
 
-@pytest.mark.contract("S-105", "S-106")
+@pytest.mark.contract("S-105", "S-106", "faults/full-disk")
 def test_full_disk_is_reported_as_such_and_leaves_nothing(seen: dict[str, Any]) -> None:
     assert (seen["fits"], seen["put"], seen["left over"]) == ("stored", "StoreFullError", [])
     assert seen["kept"] == 2 * MEBIBYTE

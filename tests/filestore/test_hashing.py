@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from meteorpi_db.filestore import CHUNK_BYTES, DigestPass, facts_of
 from meteorpi_db.filestore.hashing import THREADS_FROM_BYTES, Expectation, gather_blocks
-from meteorpi_db.testing.filestore_contract import LARGE, facts
+from meteorpi_db.testing.filestore_samples import LARGE, facts
 from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from meteorpi_db.filestore import Disk, LocalFileStore
 from meteorpi_db.filestore.layout import LayoutName
-from meteorpi_db.testing.filestore_contract import CONTENT, LARGE, facts, read, status_of_fork
+from meteorpi_db.testing.filestore_samples import CONTENT, LARGE, facts, read, status_of_fork
 from meteorpi_model.errors import ConflictError
 from meteorpi_model.values import now
 from tests.filestore.disks import KillingDisk, LinklessKillingDisk, LinklessRecordingDisk, RecordingDisk

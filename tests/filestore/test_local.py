@@ -16,7 +16,7 @@ import pytest
 from meteorpi_db.filestore import LocalFileStore, layout
 from meteorpi_db.filestore.directory import ContentDirectory
 from meteorpi_db.filestore.disk import Disk
-from meteorpi_db.testing.filestore_contract import CONTENT, LARGE, facts, outcome, read
+from meteorpi_db.testing.filestore_samples import CONTENT, LARGE, facts, outcome, read
 from meteorpi_model.errors import ConflictError, InvalidDocumentError, MeteorError, UnavailableError
 from meteorpi_model.values import now
 from tests.filestore.disks import RecordingDisk

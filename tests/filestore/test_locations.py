@@ -16,7 +16,7 @@ from meteorpi_db.filestore import (
     open_file_store,
     shown_location,
 )
-from meteorpi_db.testing.filestore_contract import CONTENT, read
+from meteorpi_db.testing.filestore_samples import CONTENT, read
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError
 
 
@@ -67,7 +67,7 @@ def test_memory_url_takes_a_limit() -> None:
     assert not any("persistent" in store.capabilities for store in stores)
 
 
-@pytest.mark.contract("B.2/s3", "I-07")
+@pytest.mark.contract("B.2/s3")
 def test_s3_names_what_is_missing() -> None:
     with pytest.raises(ConfigurationError, match=r"meteorpi\[s3\]"):
         open_file_store("s3://bucket/prefix?endpoint=https://example.org&region=x")

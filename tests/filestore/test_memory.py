@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from meteorpi_db.filestore import MemoryFileStore
-from meteorpi_db.testing.filestore_contract import CutOffError, cut_off
+from meteorpi_db.testing.filestore_samples import CutOffError, cut_off
 from meteorpi_model.errors import ConflictError, DigestMismatchError, InvalidDocumentError, StoreFullError
 
 

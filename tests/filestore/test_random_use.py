@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from meteorpi_db.filestore import Disk, FileStore, LocalFileStore, MemoryFileStore
 from meteorpi_db.filestore.layout import LayoutName
-from meteorpi_db.testing.filestore_contract import CutOffError, cut_off, facts, read
+from meteorpi_db.testing.filestore_samples import CutOffError, cut_off, facts, read
 from meteorpi_model.errors import ConflictError, DigestMismatchError, IncompleteBodyError, NotFoundError
 from meteorpi_model.values import now
 

@@ -14,7 +14,7 @@ import pytest
 
 from meteorpi_db.filestore import Disk, FileStore, LocalFileStore
 from meteorpi_db.filestore.disk import Durability
-from meteorpi_db.testing.filestore_contract import CONTENT, LARGE, read
+from meteorpi_db.testing.filestore_samples import CONTENT, LARGE, read
 from meteorpi_model.errors import (
     ConflictError,
     InvalidDocumentError,
