@@ -12,7 +12,7 @@ complete content or nothing visible (S-105)::
 
 A file that is taken over instead of copied is linked to the temporary name first and flushed there.
 
-Source: S-120 to S-126 of the storage contract; docs/decisions/0005 says why so.
+Source: S-120 to S-126 of the storage contract; docs/decisions/0006 says why so.
 """
 
 from __future__ import annotations
