@@ -3,8 +3,8 @@
 A search becomes a plan with one or two cheap looks at the database:
 
 * Nothing can match: no camera status lies in the region.
-* Few rows meet one selective criterion (at most `FEW`): they are fetched and the rest is filtered by row
-  number, so neither the planner nor the size of the tables matters.
+* Few rows meet one criterion (at most `FEW`): they are fetched and the rest is filtered by row number, so
+  neither the planner nor the size of the tables matters. A look costs at most `FEW` steps of one index.
 * Otherwise one index is walked, newest first, and the other criteria filter on the way. A list of cameras
   or statuses is walked as one walk each, merged.
 
@@ -120,12 +120,18 @@ class KnownPlan(Plan):
 
 
 class WalkPlan(Plan):
-    """One index leads, the other criteria filter."""
+    """One index leads, the other criteria filter.
 
-    def __init__(self, builder: SQLBuilder, lead: Lead, filters: Sequence[Condition]) -> None:
+    Args:
+        builder: all criteria.
+        criterion: the one that leads; None to lead with the time alone.
+    """
+
+    def __init__(self, builder: SQLBuilder, criterion: Criterion | None) -> None:
+        kind = builder.kind
         self._builder = builder
-        self._lead = lead
-        self._filters = filters
+        self._lead = criterion.lead if criterion and criterion.lead else Lead(kind.pk, kind.time, ())
+        self._filters = [other.condition for other in builder.criteria if other is not criterion]
 
     def find(self, connection: Connection, limit: int, skip: int = 0, behind: Key | None = None) -> Found:
         """Walk newest first, as far as the page reaches."""
@@ -164,7 +170,11 @@ class WalkPlan(Plan):
         return statement.where(exists().where(kind.pk == self._lead.pk, *self._filters))
 
     def count(self, connection: Connection) -> int:
-        """Walk to the end."""
+        """Walk to the end; where only time led, along the index of another criterion, which is shorter."""
+        if not self._lead.branches:
+            other = next((c for c in self._builder.criteria if c.lead), None)
+            if other is not None:
+                return WalkPlan(self._builder, other).count(connection)
         rows = self._rows(self._lead.conditions)
         counting = rows.with_only_columns(func.count(), maintain_column_froms=True)
         return int(connection.execute(counting).scalar_one())
@@ -221,8 +231,9 @@ def _known_plan(connection: Connection, builder: SQLBuilder) -> KnownPlan | None
     leads = [criterion.lead for criterion in builder.criteria if criterion.lead]
     if len(leads) == 1 and leads[0].is_newest_first:
         return None
+    is_short = builder.after is not None and builder.before is not None
     for lead in leads:
-        if lead.is_selective:
+        if lead.is_selective or is_short:
             pks = _few_pks(connection, builder, lead)
             if pks is not None:
                 return KnownPlan(builder.kind, _filter_known(connection, builder, pks))
@@ -230,7 +241,9 @@ def _known_plan(connection: Connection, builder: SQLBuilder) -> KnownPlan | None
 
 
 def _few_pks(connection: Connection, builder: SQLBuilder, lead: Lead) -> set[int] | None:
-    probe = select(lead.pk).where(*lead.conditions, *builder.time_bounds(lead.time)).limit(FEW + 1)
+    # In an index that is not in order of time, limits of time could let the engine step over any number.
+    bounds = builder.time_bounds(lead.time) if lead.is_newest_first else []
+    probe = select(lead.pk).where(*lead.conditions, *bounds).limit(FEW + 1)
     pks = connection.execute(probe).scalars().all()
     return set(pks) if len(pks) <= FEW else None
 
@@ -249,12 +262,7 @@ def _filter_known(connection: Connection, builder: SQLBuilder, pks: set[int]) ->
 
 def walk_plan(builder: SQLBuilder) -> WalkPlan:
     """Lead with the first criterion that gives its rows newest first; without one, with the time itself."""
-    kind = builder.kind
-    leader = next((c for c in builder.criteria if c.lead and _can_walk(c.lead)), None)
-    filters = [criterion.condition for criterion in builder.criteria if criterion is not leader]
-    if leader is None or leader.lead is None:
-        return WalkPlan(builder, Lead(kind.pk, kind.time, ()), filters)
-    return WalkPlan(builder, leader.lead, filters)
+    return WalkPlan(builder, next((c for c in builder.criteria if c.lead and _can_walk(c.lead)), None))
 
 
 def _can_walk(lead: Lead) -> bool:

@@ -183,9 +183,9 @@ def _meta_table(name: str, owner: str, prefix: str) -> Table:
         Column("is_integer", Boolean(create_constraint=False), nullable=False, default=False),
         Column("date_value", BigInteger),
         PrimaryKeyConstraint("owner_pk", "position", name=f"pk_{prefix}"),
-        _partial(f"ix_{prefix}_string", "meta_key", "string_head", "entity_time", "owner_pk"),
-        _partial(f"ix_{prefix}_number", "meta_key", "number_value", "entity_time", "owner_pk"),
-        _partial(f"ix_{prefix}_date", "meta_key", "date_value", "entity_time", "owner_pk"),
+        _partial(f"ix_{prefix}_string", "meta_key", "string_head", "entity_time", "owner_pk", "is_repeat"),
+        _partial(f"ix_{prefix}_number", "meta_key", "number_value", "entity_time", "owner_pk", "is_repeat"),
+        _partial(f"ix_{prefix}_date", "meta_key", "date_value", "entity_time", "owner_pk", "is_repeat"),
     )
 
 
