@@ -11,6 +11,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -69,14 +70,14 @@ class Content:
     Attributes:
         file_id, md5, mime_type: as in its record.
         size_bytes: exact length of what `open` gives.
-        open: gives the bytes from the start, anew with each call.
+        open: gives the bytes from the start, anew with each call; left as soon as sending ends.
     """
 
     file_id: UUID
     md5: str
     mime_type: str
     size_bytes: int
-    open: Callable[[], Iterable[bytes]]
+    open: Callable[[], AbstractContextManager[Iterable[bytes]]]
 
 
 class MultipartUpload:
@@ -105,11 +106,12 @@ class MultipartUpload:
     def __iter__(self) -> Iterator[bytes | memoryview]:
         yield self._head
         left = self._content.size_bytes
-        for chunk in self._content.open():
-            left -= len(chunk)
-            if left < 0:
-                break
-            yield from self._pieces(chunk)
+        with self._content.open() as chunks:
+            for chunk in chunks:
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield from self._pieces(chunk)
         if left:
             raise CorruptContentError(
                 f"the file store does not hold the recorded {self._content.size_bytes} bytes of this file",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def content_of(data: bytes, *, size: int | None = None, mime_type: str = "image/
         md5=hashlib.md5(data).hexdigest(),
         mime_type=mime_type,
         size_bytes=len(data) if size is None else size,
-        open=lambda: iter([data[start : start + 1000] for start in range(0, len(data), 1000)]),
+        open=lambda: nullcontext([data[start : start + 1000] for start in range(0, len(data), 1000)]),
     )
 
 

@@ -6,12 +6,13 @@ Also run as ``python -m tests.system.replication TASK ...`` for the parts that n
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -197,6 +198,13 @@ def word_of(child: subprocess.Popen[str]) -> str:
     return child.stdout.readline().strip()
 
 
+def tell(child: subprocess.Popen[str], word: str) -> None:
+    """Say something to a process."""
+    assert child.stdin is not None
+    child.stdin.write(word + "\n")
+    child.stdin.flush()
+
+
 def say(word: object) -> None:
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
@@ -212,20 +220,37 @@ def task_hub(db_path: str, store: str, port: str) -> None:
     server.run()
 
 
-def task_export(db_path: str, store: str, lease_seconds: str) -> None:
-    """Run rounds until told to stop or killed; says how many tasks each round handled that handled any."""
+def export_until_stopped(db_path: str, store: str, lease_seconds: str) -> None:
+    """Run rounds until terminated or killed."""
+    stopped = threading.Event()
     with MeteorDatabase(db_path=db_path, file_store_path=store) as db:
         exporter = MeteorExporter(
-            db, defer_on_failure_seconds=1, lease_seconds=float(lease_seconds), timeouts=SHORT
+            db, defer_on_failure_seconds=0, lease_seconds=float(lease_seconds), timeouts=SHORT
         )
-        stopped = threading.Event()
         signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
         say("ready")
         while not stopped.wait(0.02):
-            if handled := exporter.run_round():
-                say(handled)
+            exporter.run_round()
         exporter.close()
 
 
+def task_exporters(*arguments: str) -> None:
+    """For each line of input start an exporter in a fork, which is quick; say its id, and when it ended."""
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            export_until_stopped(*arguments)
+            os._exit(0)
+        say(child)
+        os.waitpid(child, 0)
+        say("ended")
+
+
+TASKS: dict[str, Callable[..., None]] = {
+    "hub": task_hub,
+    "export": export_until_stopped,
+    "exporters": task_exporters,
+}
+
 if __name__ == "__main__":
-    {"hub": task_hub, "export": task_export}[sys.argv[1]](*sys.argv[2:])
+    TASKS[sys.argv[1]](*sys.argv[2:])
