@@ -61,13 +61,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _firebird_client() -> None:
-    """Have the client library configured by us: what is opened first, and be it by the bare driver, decides."""
+def _firebird_client(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have the client library configured by us: what is opened first, and be it by the bare driver, decides.
+
+    An account without a home directory keeps the locks beside the databases.
+    """
     if find_spec("fdb"):
         from meteorpi_db.dialects import firebird_client
 
         with suppress(ConfigurationError):
-            firebird_client.prepare(None)
+            firebird_client.prepare(tmp_path_factory.getbasetemp() / "any.fdb")
 
 
 @pytest.fixture(scope="session")
