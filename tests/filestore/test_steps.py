@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -42,11 +43,13 @@ def capture(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=[0o000, 0o022, 0o777], ids=oct)
-def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = os.umask(request.param)
-    yield
-    os.umask(before)
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def names(root: Path) -> list[str]:
@@ -301,19 +304,20 @@ def test_errors_while_looking_are_not_reported_as_missing(root: Path) -> None:
 
 
 @pytest.mark.contract("S-124")
-@pytest.mark.usefixtures("umask")
-def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777], ids=oct)
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, mask: int) -> None:
     capture = tmp_path / "capture"
     capture.write_bytes(CONTENT)
     capture.chmod(0o666)
     store = LocalFileStore(tmp_path / "a" / "store", layout="tree")
-    store.prepare()
     ids = [uuid4() for _ in range(3)]
 
-    store.put(ids[0], [CONTENT])
-    store.put_file(ids[1], capture)
-    store.parts(ids[2]).append(0, [CONTENT])
-    store.parts(ids[2]).finish(len(CONTENT))
+    with umask(mask):
+        store.prepare()
+        store.put(ids[0], [CONTENT])
+        store.put_file(ids[1], capture)
+        store.parts(ids[2]).append(0, [CONTENT])
+        store.parts(ids[2]).finish(len(CONTENT))
 
     paths = [store.layout.path(file_id) for file_id in ids]
     assert [mode(path) for path in paths] == [0o640] * 3
