@@ -138,8 +138,7 @@ def _user_of_password(user_id: str, password: str) -> User:
     """The account, with failed attempts counted in the database, where every process sees them."""
     db = current_database()
     subjects = [f"user:{user_id}", f"address:{request.remote_addr}"]
-    for subject in subjects:
-        db.check_login_allowed(subject)
+    db.check_login_allowed(*subjects)
     try:
         user = db.get_user(user_id, password)
     except (ValueError, NotAuthenticatedError) as error:

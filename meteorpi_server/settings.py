@@ -30,7 +30,8 @@ def setting(default: object, help: str, *, is_secret: bool = False) -> Any:  # n
         help: one phrase for people, units included.
         is_secret: never shown, and also readable from the file named by ``METEORPI_<NAME>_FILE``.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "is_secret": is_secret})
+    metadata = {"help": help, "is_secret": is_secret}
+    return dataclasses.field(default=default, repr=not is_secret, metadata=metadata)
 
 
 class SettingRow(NamedTuple):
@@ -54,7 +55,7 @@ class Settings:
     )
     db_user: str = setting("meteorpi", "account on a Firebird or PostgreSQL server")
     db_password: str = setting("", "password of db_user; embedded databases need none", is_secret=True)
-    file_store: str = setting("meteorpi_files", "directory, or URL, of the file store")
+    file_store: str = setting("meteorpi-files", "directory, or URL, of the file store")
     installation_id: str = setting(
         "", "camera id of this node, 12 characters; empty: from the network hardware"
     )
@@ -117,8 +118,8 @@ class Settings:
             )
         return cls(**values)  # type: ignore[arg-type]  # each value went through the reader of its field
 
-    def open_database(self) -> MeteorDatabase:
-        """The database and file store that these settings name."""
+    def open_database(self, create: bool | None = None) -> MeteorDatabase:
+        """The database and file store that these settings name; `create` as for `MeteorDatabase`."""
         return MeteorDatabase(
             db_path=self.db_path,
             file_store_path=self.file_store,
@@ -126,6 +127,7 @@ class Settings:
             db_password=self.db_password,
             installation_id=self.installation_id or None,
             secret_key_file=self.secret_key_file or None,
+            create=create,
         )
 
     def rows(self) -> list[SettingRow]:

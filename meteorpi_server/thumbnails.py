@@ -34,10 +34,10 @@ FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 _DECODING_AT_ONCE: Final = 2
 _WRITES_BETWEEN_SWEEPS: Final = 64
 _JPEG_QUALITY: Final = 82
-# What Pillow's decoders are known to raise on damaged files.
+# What Pillow's decoders are known to raise on damaged files; warnings, where they are made errors.
 _DECODER_ERRORS: Final = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, struct.error,
-    zlib.error,
+    zlib.error, UserWarning,
 )  # fmt: skip
 
 
@@ -142,6 +142,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """`image` with 8 bits a channel; cameras write 16, which would come out white."""
     if not image.mode.startswith(("I", "F")):
         return image
+    if image.mode.startswith("I;"):
+        image = image.convert("I")  # whose conversion to 8 bits cuts off, where that of I;16 divides by 256
     low, high = image.getextrema()
     scale = 255.0 / max(1.0, float(high) - float(low))  # type: ignore[arg-type]  # one channel: two numbers
     return image.point(lambda value: value * scale - float(low) * scale).convert("L")  # type: ignore[arg-type]

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from flask.typing import ResponseReturnValue
 
 from meteorpi_model import User
 from meteorpi_model.documents import as_flag, as_list, as_text, read, require_object
 from meteorpi_model.errors import ConflictError, InvalidDocumentError, NotFoundError
+from meteorpi_model.values import utc_datetime_to_milliseconds
 from meteorpi_server import parsing
 from meteorpi_server.admin_api.routes import ADMIN, blueprint
 from meteorpi_server.auth import get_user, record_audit, requires_auth
 from meteorpi_server.context import current_database
 from meteorpi_server.describing import describe
 
-ADMIN_ROLE = ADMIN[0]
+_CAMERAS: Final = {"type": ["array", "null"], "items": {"type": "string"}}
+_ACCOUNT: Final = {
+    "type": "object",
+    "properties": {
+        "user": {"$ref": "#/components/schemas/user"},
+        "enabled": {"type": "boolean"},
+        "cameras": _CAMERAS,
+        "created_at": {"type": "integer"},
+    },
+}
 
 
 @blueprint.get("/login")
@@ -33,6 +44,24 @@ def log_in() -> ResponseReturnValue:
 def list_users() -> ResponseReturnValue:
     """List every account, by id."""
     return {"users": [user.as_dict() for user in current_database().get_users()]}
+
+
+@blueprint.get("/accounts")
+@requires_auth(ADMIN)
+@describe(reply={"accounts": {"type": "array", "items": _ACCOUNT}})
+def list_accounts() -> ResponseReturnValue:
+    """List every account with all that is known about it: enabled or not, and its cameras, null for any."""
+    return {
+        "accounts": [
+            {
+                "user": account.user.as_dict(),
+                "enabled": account.is_enabled,
+                "cameras": None if account.cameras is None else list(account.cameras),
+                "created_at": utc_datetime_to_milliseconds(account.created_at),
+            }
+            for account in current_database().get_accounts()
+        ]
+    }
 
 
 @blueprint.post("/users")
@@ -93,7 +122,7 @@ def save_user_enabled(user_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/users/<user_id>/cameras")
 @requires_auth(ADMIN)
-@describe(reply={"cameras": {"type": ["array", "null"], "items": {"type": "string"}}}, problems=[404])
+@describe(reply={"cameras": _CAMERAS}, problems=[404])
 def show_user_cameras(user_id: str) -> ResponseReturnValue:
     """Show the cameras whose data an account may import; null for all."""
     return {"cameras": current_database().get_user_cameras(_known_user(user_id))}
@@ -102,8 +131,8 @@ def show_user_cameras(user_id: str) -> ResponseReturnValue:
 @blueprint.put("/users/<user_id>/cameras")
 @requires_auth(ADMIN)
 @describe(
-    body={"cameras": {"type": ["array", "null"], "items": {"type": "string"}}},
-    reply={"cameras": {"type": ["array", "null"], "items": {"type": "string"}}},
+    body={"cameras": _CAMERAS},
+    reply={"cameras": _CAMERAS},
     problems=[400, 404],
 )
 def save_user_cameras(user_id: str) -> ResponseReturnValue:
@@ -126,7 +155,7 @@ def delete_user(user_id: str) -> ResponseReturnValue:
     name = parsing.twice_encoded(user_id, "user id")
     if name == _own_id():
         raise ConflictError("nobody can delete the account they are using", entity_id=name)
-    current_database().delete_user(name, keep_administrator=True)
+    current_database().delete_user(name)
     record_audit("user.delete", name)
     return list_users()
 

@@ -44,7 +44,7 @@ def show_capabilities() -> ResponseReturnValue:
                 "name": "meteorpi",
                 "version": software_version(),
                 "record_version": SOFTWARE_VERSION,
-                "schema_version": meteor_app.db.schema_version,
+                "schema_version": meteor_app.db.get_schema_version(),
             },
             "routes": [
                 {"name": each.name, "url_path": each.url_path, "version": each.version}

@@ -24,6 +24,8 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 COUNT_SECONDS: Final = 60
 """Records are counted at most this often, in seconds: counting a million takes a while."""
 
+_BYTES: Final = "bytes"
+
 Sample = tuple[Mapping[str, str], float]
 
 
@@ -64,8 +66,12 @@ def _build_lines() -> Iterator[str]:
 def _database_lines(meteor_app: MeteorApp) -> Iterator[str]:
     db = meteor_app.db
     counts = meteor_app.memo.get("entities", COUNT_SECONDS, db.count_entities)
-    samples: list[Sample] = [({"kind": kind}, count) for kind, count in sorted(counts.items())]
+    samples: list[Sample] = [
+        ({"kind": kind}, count) for kind, count in sorted(counts.items()) if kind != _BYTES
+    ]
     yield from family("meteorpi_entities", "gauge", "Records held, by kind.", samples)
+    size: list[Sample] = [({}, counts[_BYTES])]
+    yield from family("meteorpi_content_bytes", "gauge", "Size of the content of all files.", size)
     free = db.store.free_bytes()
     if free is not None:
         yield from family("meteorpi_store_free_bytes", "gauge", "Room left in the file store.", [({}, free)])

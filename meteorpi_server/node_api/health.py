@@ -31,7 +31,10 @@ def show_health() -> ResponseReturnValue:
 def show_readiness() -> ResponseReturnValue:
     """Show whether database and file store answer; 503 names the one that does not."""
     db = current_database()
-    checks: dict[str, Callable[[], object]] = {"database": db.check, "file_store": db.store.check}
+    checks: dict[str, Callable[[], object]] = {
+        "database": db.get_schema_version,
+        "file_store": db.store.check,
+    }
     for name, check in checks.items():
         try:
             check()
