@@ -4,9 +4,10 @@ usage: python tools/conformance.py                 print every id with its tests
        python tools/conformance.py --write PAGE..  rewrite the last column of the pages' tables
 
 A page holds tables ``| id | requirement | tests |`` whose first two columns are written by hand. The last one
-becomes the tests marked with the id. Without any it names the files that test the section as a whole (row
-``2.1/now``, marker ``2.1``), and without those a hand-written remark stays: ``not yet: reason``, or
-``documented: where``, which is also kept in front of tests. Sources are parsed, never run.
+becomes the tests marked with the id. Without any it names the files that test the section or chapter as a
+whole (row ``2.1/now``, markers ``2.1`` and ``2``), and without those a hand-written remark stays:
+``not yet: reason``, or ``documented: where``, which is also kept in front of tests.
+Sources are parsed, never run.
 """
 
 from __future__ import annotations
@@ -94,19 +95,25 @@ def rows(text: str) -> Iterator[re.Match[str]]:
 
 
 def known_ids(text: str) -> set[str]:
-    """The ids that a marker may name: those of the rows, and the sections that rows belong to."""
+    """The ids that a marker may name: those of the rows, and the sections and chapters they belong to."""
     ids = {row["id"] for row in rows(text)}
-    return ids | {contract_id.partition("/")[0] for contract_id in ids}
+    return ids.union(*map(wider_ids, ids))
+
+
+def wider_ids(contract_id: str) -> list[str]:
+    """What row `contract_id` belongs to, nearest first: ``8.1/files`` to section ``8.1`` and chapter ``8``."""
+    section, _, row = contract_id.partition("/")
+    return list(dict.fromkeys((section, section.partition(".")[0]))) if row else []
 
 
 def last_column(contract_id: str, written: str, found: Tests) -> str:
     """What the last column of row `contract_id`, in which `written` stands, becomes."""
     documented = DOCUMENTED.match(written)
     parts = [documented[0].strip()] if documented else []
-    section = contract_id.partition("/")[0]
+    section = next((wider for wider in wider_ids(contract_id) if wider in found), None)
     if contract_id in found:
         parts += [", ".join(f"`{test}`" for test in found[contract_id])]
-    elif section in found and not documented:
+    elif section and not documented:
         files = dict.fromkeys(test.partition("::")[0] for test in found[section])
         parts += [f"section {section} as a whole: " + ", ".join(f"`{path}`" for path in files)]
     if parts:

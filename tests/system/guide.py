@@ -31,6 +31,19 @@ def code_blocks(text: str) -> list[str]:
     return blocks
 
 
+def unshare_command() -> list[str]:
+    """The start of a command line that runs the rest of it in new namespaces."""
+    own_users = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return ["unshare", "--net", "--mount", *own_users]
+
+
+def can_have_namespaces() -> bool:
+    """Whether this machine lets us make namespaces; containers often forbid it."""
+    return (
+        subprocess.run([*unshare_command(), "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0
+    )
+
+
 class GuideWorld:
     """A machine as the guide supposes it, in namespaces of its own; ends with the context.
 
@@ -40,10 +53,8 @@ class GuideWorld:
     """
 
     def __init__(self) -> None:
-        self._is_root = os.geteuid() == 0
-        options = ["--net", "--mount"] if self._is_root else ["--net", "--mount", "--map-root-user"]
         self._keeper = subprocess.Popen(
-            ["unshare", *options, sys.executable, "-m", "tests.system.guide_world"],
+            [*unshare_command(), sys.executable, "-m", "tests.system.guide_world"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -69,7 +80,7 @@ class GuideWorld:
 
     def command(self, *arguments: str | Path) -> list[str]:
         """A command line that runs `arguments` inside."""
-        own_users = [] if self._is_root else ["--user", "--preserve-credentials"]
+        own_users = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         enter = ["nsenter", f"--target={self._keeper.pid}", "--net", "--mount", *own_users, "--"]
         return [*enter, *map(str, arguments)]
 
