@@ -76,8 +76,8 @@ class RmsReader(Reader):
 
     def read(self, folder: Folder, options: IngestOptions) -> Iterator[Item]:
         """The set-up, then every file, then the detections; these wait until the folder is quiet."""
-        if not all(folder.is_settled(name) for name in folder.names() if is_setup_file(name)):
-            folder.hold_back(folder.wanted_names())  # everything depends on where the camera stands
+        if not _can_begin(folder, options):
+            folder.hold_back(folder.wanted_names())
             return
         night = _survey(folder)
         setup = read_setup(folder, night.camera_id, options.facts)
@@ -91,6 +91,12 @@ class RmsReader(Reader):
             if name not in damaged and name not in folder.held_back:
                 yield _read_file(folder, night, name, read.get(name))
         yield from _read_events(folder, night, read)
+
+
+def _can_begin(folder: Folder, options: IngestOptions) -> bool:
+    """Everything depends on where the camera stands; and an event shows files that a move takes away."""
+    is_set_up = all(folder.is_settled(name) for name in folder.names() if is_setup_file(name))
+    return is_set_up and (folder.is_quiet or not options.move)
 
 
 def _is_rms_file(path: Path) -> bool:
@@ -160,8 +166,12 @@ def _recording(name: str) -> str:
 
 
 def _read_detections(folder: Folder, night: _Night) -> dict[str, Detections]:
-    """The detections of the night and those measured again by hand, by file name."""
-    names = [*night.detections[""], *(name for name in _variants(night) if _is_manual(name))]
+    """The detections of the night and those measured again by hand, by file name.
+
+    The events are those of the files that should be taken now; what was measured by hand adds to them.
+    """
+    main = [name for name in night.detections[""] if folder.is_wanted(name)]
+    names = [*main, *(name for name in _variants(night) if _is_manual(name))]
     return {
         name: parse_detections((folder.path / name).read_text("utf-8", "replace"))
         for name in names

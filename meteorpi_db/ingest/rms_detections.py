@@ -144,6 +144,8 @@ def parse_detections(text: str) -> Detections:
             complaints.append(Complaint(number, error.detail))
     if announced is not None and announced != len(blocks):
         complaints.append(Complaint(1, f"{announced} meteors are announced, {len(blocks)} are there"))
+    if not complaints and not text.endswith("\n"):
+        complaints.append(Complaint(len(lines), "the file ends within a line"))
     return Detections(announced, tuple(detections), tuple(complaints))
 
 

@@ -98,6 +98,7 @@ class Taker:
         self._group: list[_Entry] = []
         self._group_bytes = 0
         self._of_events: dict[Path, _PendingFile] = {}
+        self._sources: list[Path] = []
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +123,10 @@ class Taker:
             for item in items:
                 self._take(item, is_remembered=has_events)
             self._finish()
+            self._remove_sources()
         finally:
             self._of_events.clear()
+            self._sources.clear()
 
     def _take(self, item: Item, *, is_remembered: bool) -> None:
         match item:
@@ -245,9 +248,14 @@ class Taker:
         self._report.events += stored_events
         self._report.events_present += len(checked) - stored_events
         if self._move:
-            for file in prepared:
-                if isinstance(file.item.source, Path):
-                    contents.remove_source(file.item.source)
+            self._sources += [file.item.source for file in prepared if isinstance(file.item.source, Path)]
+            if not self._of_events:  # else an event that is not recorded yet may need them
+                self._remove_sources()
+
+    def _remove_sources(self) -> None:
+        for path in self._sources:
+            contents.remove_source(path)
+        self._sources.clear()
 
     def _count(self, prepared: list[Prepared], stored: set[UUID]) -> None:
         report = self._report
