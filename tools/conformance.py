@@ -101,7 +101,7 @@ def known_ids(text: str) -> set[str]:
 
 
 def wider_ids(contract_id: str) -> list[str]:
-    """What row `contract_id` belongs to, nearest first: ``8.1/files`` to section ``8.1`` and chapter ``8``."""
+    """What row `contract_id` belongs to, nearest first: ``8.1/files`` to ``8.1``, that to chapter ``8``."""
     section, _, row = contract_id.partition("/")
     return list(dict.fromkeys((section, section.partition(".")[0]))) if row else []
 
