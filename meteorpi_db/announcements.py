@@ -21,6 +21,10 @@ from meteorpi_model.errors import InvalidDocumentError
 KEPT_MILLISECONDS: Final = 24 * 3600 * 1000
 """An announcement that is not followed up for this long is forgotten."""
 
+NOTED_FROM_BYTES: Final = 1 << 22
+"""Digests of smaller contents are not noted: reading 4 MiB again takes less time than a durable commit."""
+
+_PRUNE_ONE_IN: Final = 64
 _ENTITY: Final = tables.announced_entity
 _FILE: Final = tables.announced_file
 _EVENT_TYPE: Final = "event"
@@ -68,6 +72,8 @@ def announce(connection: Connection, sender: str, entity: Event | FileRecord, ti
             for file_id, record in announced.items()
         ]
         connection.execute(insert(_FILE), rows)
+    if entity_id.int % _PRUNE_ONE_IN == 0:  # ids are random, so this comes now and then by itself
+        prune(connection, time - KEPT_MILLISECONDS)
 
 
 def announced(connection: Connection, sender: str, entity_id: UUID) -> Event | FileRecord | None:
@@ -96,6 +102,7 @@ def announced_file(connection: Connection, sender: str, file_id: UUID) -> Announ
 
 def note_received(connection: Connection, sender: str, file_id: UUID, facts: ContentFacts) -> None:
     """Keep the digests of a content that has come, so that the import need not read it again for them."""
+    forget_received(connection, file_id)  # what others sent under this id before is not what is held now
     statement = update(_FILE).where(_FILE.c.sender == sender, _FILE.c.file_id == file_id)
     values = {"md5": facts.md5, "file_size": facts.size, "sha256": facts.sha256, "crc32": facts.crc32}
     connection.execute(statement.values(values))

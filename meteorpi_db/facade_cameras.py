@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from meteorpi_db import announcements, events, files, imports, limits, marks, statuses, tables
+from meteorpi_db import announcements, audit, events, files, imports, limits, marks, statuses, tables
 from meteorpi_db.deletion import DeletionReport
 from meteorpi_db.facade_records import EventMethods
 from meteorpi_db.files import Origin
 from meteorpi_db.filestore import ContentFacts
 from meteorpi_model import CameraStatus, Event, FileRecord
+from meteorpi_model.errors import ConflictError
+
+Value = TypeVar("Value")
 
 SOFTWARE_VERSION = 1
 """Version that `update_camera_status` notes in the statuses it makes."""
@@ -119,7 +123,49 @@ class ImportMethods(CameraMethods):
 
     def import_camera_status(self, status: CameraStatus) -> None:
         """Store a status with its own id, start and software version; held already: nothing happens."""
-        self.transactions.write(lambda connection: imports.import_status(connection, status))
+        _twice(lambda: self.transactions.write(lambda connection: imports.import_status(connection, status)))
+
+    def complete_import(self, entity: Event | FileRecord, user_id: str, address: str | None = None) -> bool:
+        """`import_event` or `import_file_record` for a receiver: all that belongs to it in one transaction.
+
+        The announcement of the entity is forgotten and the audit log gets its entry (B-59).
+
+        Args:
+            entity: what was announced.
+            user_id: who announced it.
+            address: where the request came from.
+
+        Returns:
+            False when the entity was held already.
+        """
+        return _twice(lambda: self._complete_import(entity, user_id, address))
+
+    def _complete_import(self, entity: Event | FileRecord, user_id: str, address: str | None) -> bool:
+        is_event = isinstance(entity, Event)
+        records = entity.file_records if isinstance(entity, Event) else [entity]
+        facts = self._facts_of([imports.checked_record_id(record) for record in records])
+        origin = self._import_origin(user_id)
+        subject = entity.event_id if isinstance(entity, Event) else entity.file_id
+
+        def complete(connection: Connection) -> bool:
+            if isinstance(entity, Event):
+                is_new = imports.import_event(connection, entity, facts, origin)
+            else:
+                is_new = imports.import_file(connection, entity, facts, origin)
+            announcements.forget(connection, user_id, entity)
+            if is_new:
+                audit.record(
+                    connection,
+                    actor=user_id,
+                    action="import.event" if is_event else "import.file",
+                    subject="" if subject is None else subject.hex,
+                    detail=f"camera {entity.camera_id}, files {len(records)}",
+                    address=address,
+                    now=origin.registered_at,
+                )
+            return is_new
+
+        return self.transactions.write(complete)
 
     def _import_origin(self, user_id: str) -> Origin:
         user = limits.checked_text(user_id, "user_id", tables.USER_ID_LENGTH)
@@ -138,3 +184,11 @@ class ImportMethods(CameraMethods):
                 is_noted = noted is not None and noted.size == held.size
                 facts[file_id] = noted if noted and is_noted else self.store.digests_of(file_id)
         return facts
+
+
+def _twice(store: Callable[[], Value]) -> Value:
+    """Do it again when somebody else stored the same between our look and our insert: then it is held."""
+    try:
+        return store()
+    except ConflictError:
+        return store()

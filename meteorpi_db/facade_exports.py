@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from meteorpi_db import announcements, exports, files, leases, limits, tasks
 from meteorpi_db.announcements import AnnouncedFile
 from meteorpi_db.exports import ExportState
@@ -144,7 +146,14 @@ class ReceiverMethods(FacadePart):
     def announce(self, sender: str, entity: Event | FileRecord) -> None:
         """Remember an entity that `sender` is pushing, and which contents it needs."""
         now = self._now()
-        self.transactions.write(lambda connection: announcements.announce(connection, sender, entity, now))
+
+        def announce(connection: Connection) -> None:
+            announcements.announce(connection, sender, entity, now)
+
+        try:
+            self.transactions.write(announce)
+        except ConflictError:  # another request of the sender announced the same file at this instant
+            self.transactions.write(announce)
 
     def announced(self, sender: str, entity_id: UUID) -> Event | FileRecord | None:
         """The entity that `sender` announced last under that id."""
@@ -187,9 +196,10 @@ class ReceiverMethods(FacadePart):
             DigestMismatchError: it is not what was announced; nothing is visible at any time (S-151).
         """
         facts = self.store.put(file_id, chunks, size=size, digests={"md5": md5} if md5 else None)
-        self.transactions.write(
-            lambda connection: announcements.note_received(connection, sender, file_id, facts)
-        )
+        if facts.size >= announcements.NOTED_FROM_BYTES:
+            self.transactions.write(
+                lambda connection: announcements.note_received(connection, sender, file_id, facts)
+            )
         return facts
 
     def discard_content(self, file_id: UUID) -> bool:

@@ -6,6 +6,8 @@ import logging
 from typing import Final
 from uuid import UUID
 
+from flask import request
+
 from meteorpi_db import MeteorDatabase
 from meteorpi_model import CameraStatus, Event, FileRecord
 from meteorpi_model.errors import DigestMismatchError, InvalidDocumentError, NotAuthenticatedError
@@ -128,21 +130,12 @@ class MeteorDatabaseImportReceiver(BaseImportReceiver):
 
     def _import(self, import_request: ImportRequest, entity: Event | FileRecord) -> JsonObject:
         try:
-            self._store(entity)
+            self.db.complete_import(entity, self.get_importing_user_id(), request.remote_addr)
         except DigestMismatchError as error:
             return self._ask_again(import_request, error)
         except InvalidDocumentError as error:
             return import_request.response_failed(error.detail)
         return import_request.response_complete()
-
-    def _store(self, entity: Event | FileRecord) -> None:
-        sender = self.get_importing_user_id()
-        if isinstance(entity, Event):
-            self.db.import_event(entity, sender)
-        else:
-            self.db.import_file_record(entity, sender)
-        self.db.forget_announced(sender, entity)
-        record_import(entity)
 
     def _ask_again(self, import_request: ImportRequest, error: DigestMismatchError) -> JsonObject:
         """Make room for the right content: what is in the store came from somebody else, or was cut short."""
@@ -152,13 +145,3 @@ class MeteorDatabaseImportReceiver(BaseImportReceiver):
         logger.warning("content of nobody replaced file_id=%s reason=%s", file_id.hex, error.detail)
         self.db.discard_content(file_id)
         return import_request.response_need_file_data(file_id)
-
-
-def record_import(entity: Event | FileRecord) -> None:
-    """Note in the audit log who pushed `entity` (B-59)."""
-    if isinstance(entity, Event):
-        kind, entity_id, what = "event", entity.event_id, f"{len(entity.file_records)} files"
-    else:
-        kind, entity_id, what = "file", entity.file_id, entity.mime_type
-    subject = "" if entity_id is None else entity_id.hex
-    auth.record_audit(f"import.{kind}", subject, f"camera {entity.camera_id}, {what}")
