@@ -24,6 +24,9 @@ from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError, Inva
 if TYPE_CHECKING:
     from meteorpi_db.database import MeteorDatabase
 
+BYTES_AT_HAND = 8 << 20
+"""Files up to this size are held in memory while they are prepared, one for each thread."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -90,7 +93,8 @@ def _damage_of(item: FileItem) -> str | None:
 
 def _prepare(db: MeteorDatabase, item: FileItem) -> Prepared:
     name = storable_name(item.name)
-    size, sha256 = _size_and_digest(item.source)
+    source = _at_hand(item.source)
+    size, sha256 = _size_and_digest(source)
     file_id = file_identity(item.camera_id, name, sha256)
     new = NewFile(
         mime_type=item.mime_type,
@@ -107,17 +111,26 @@ def _prepare(db: MeteorDatabase, item: FileItem) -> Prepared:
             statuses.require_key_at(connection, checked.camera_id, checked.time)  # before anything is copied
 
     if held is None:
-        facts = db.store.put(file_id, _chunks(item.source), size=size, digests={"sha256": sha256})
+        facts = db.store.put(file_id, _chunks(source), size=size, digests={"sha256": sha256})
         return Prepared(item=item, checked=checked, facts=facts)
     is_lost = held.is_corrupt or db.store.stat(file_id) is None
     if is_lost:  # taking a folder in again mends what the store has lost since
-        db.bring_content_back(file_id, _chunks(item.source))
+        db.bring_content_back(file_id, _chunks(source))
     return Prepared(item=item, checked=checked, facts=held.facts, is_present=True, is_restored=is_lost)
 
 
 def storable_name(name: str) -> str:
     """`name` as a text: bytes that are no UTF-8 are written out as ``\\xNN``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _at_hand(source: Path | bytes) -> Path | bytes:
+    """The bytes of a file of ordinary size: it is hashed before it is stored, and read only once so."""
+    if isinstance(source, bytes) or source.stat().st_size > BYTES_AT_HAND:
+        return source
+    with source.open("rb") as stream:
+        content = stream.read(BYTES_AT_HAND + 1)
+    return source if len(content) > BYTES_AT_HAND else content
 
 
 def _size_and_digest(source: Path | bytes) -> tuple[int, str]:
@@ -130,7 +143,7 @@ def _size_and_digest(source: Path | bytes) -> tuple[int, str]:
 
 def _chunks(source: Path | bytes) -> Iterator[bytes]:
     if isinstance(source, bytes):
-        yield source
+        yield from (source[start : start + CHUNK_BYTES] for start in range(0, len(source), CHUNK_BYTES))
         return
     with source.open("rb") as stream:
         yield from _blocks(stream)
