@@ -191,14 +191,7 @@ def test_types_that_cannot_stand_in_a_header_become_bytes(mime_type: str) -> Non
     ],
 )
 def test_names_of_every_kind_travel(name: str | None, expected: str) -> None:
-    content = Content(
-        size=0,
-        content_type="image/png",
-        md5="",
-        sha256=None,
-        file_name=name,
-        open=lambda start, stop: iter(()),
-    )
+    content = named(name, "image/png")
 
     assert disposition(content) == expected
 
