@@ -48,8 +48,8 @@ class OldExporter:
 
     def push(self, kind: str, entity: Document, most_requests: int = 50) -> str:
         """Push one entity; gives the state at the end. The original would never have given up by itself."""
-        full = {"type": kind, kind: entity}
-        cached = {"type": "cached_entity", "cached_entity_id": entity[f"{kind}_id"]}
+        full: Document = {"type": kind, kind: entity}
+        cached: Document = {"type": "cached_entity", "cached_entity_id": entity[f"{kind}_id"]}
         next_document = full
         while len(self.requests) < most_requests:
             status, reply = self._post("", json.dumps(next_document).encode(), "application/json")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.exporter import MeteorExporter
+from meteorpi_model import NSString
 from tests.system.old_node import OldExporter, OldReceiver
 from tests.system.replication import (
     PASSWORD,
     SHORT,
+    START,
     USER,
     Hub,
     add_event,
@@ -140,6 +143,43 @@ def test_large_file_is_streamed_with_little_memory(
     assert peak < 30_000_000  # exporter and receiver together, in this one process
 
 
+@pytest.mark.contract("B-21", "B-29", "B-38")
+def test_several_senders_pushing_the_same_events_at_once_store_each_once(
+    station: MeteorDatabase, hub: Hub, tmp_path: Path
+) -> None:
+    """The events share files and statuses, and every request of one sender races with those of the others."""
+    add_statuses(station)
+    shared = add_file(station, tmp_path, 500)
+    events = []
+    for number in range(6):
+        own = add_file(station, tmp_path, number)
+        events.append(station.register_event("camera_north", START, NSString("meteorpi"), [shared, own], []))
+    statuses = {
+        status.status_id.hex: status.as_dict()
+        for camera_id in station.get_cameras()
+        for status in station.get_status_history(camera_id)
+        if status.status_id
+    }
+    contents = {file_id.hex: content_of(station, file_id) for file_id in station.store.ids()}
+    names = [f"sender_{number}" for number in range(3)]
+    for name in names:
+        hub.db.create_or_update_user(name, PASSWORD, ["import"])
+
+    def push(name: str) -> list[str]:
+        return [
+            OldExporter(hub.url, name, PASSWORD, statuses, contents).push("event", event.as_dict())
+            for event in events
+        ]
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        results = list(pool.map(push, names))
+
+    assert results == [["complete"] * len(events)] * len(names)
+    assert holdings(hub.db) == holdings(station)
+    imported = [entry.subject for entry in hub.db.get_audit_log(100) if entry.action == "import.event"]
+    assert sorted(imported) == sorted(event.event_id.hex for event in events if event.event_id)
+
+
 # --- nodes of the first generation
 
 
@@ -204,7 +244,7 @@ def test_new_exporter_can_push_to_an_old_node(
 
 @pytest.mark.engines("sqlite")
 def test_old_node_that_lost_its_memory_in_the_middle_fails_the_task_only(
-    station: MeteorDatabase, tmp_path: Path
+    station: MeteorDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers 500 whenever that entity is named, until it is restarted once more."""
     add_statuses(station)
@@ -215,9 +255,9 @@ def test_old_node_that_lost_its_memory_in_the_middle_fails_the_task_only(
     def forgetful(*arguments: Any) -> None:
         take_content(*arguments)
         receiver.forget()
-        receiver._take_content = take_content  # type: ignore[method-assign]
+        monkeypatch.undo()
 
-    receiver._take_content = forgetful  # type: ignore[method-assign]
+    monkeypatch.setattr(receiver, "_take_content", forgetful)
     exporter = MeteorExporter(station, defer_on_failure_seconds=0, timeouts=SHORT)
     with receiver.serving() as url:
         export_to(station, url, kinds="file")
