@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from meteorpi_db.ingest.base import FileItem, Folder, IngestOptions, Item, LeftOutItem, Reader, StatusItem
+from meteorpi_db.ingest.base import (
+    FileItem,
+    Folder,
+    IngestOptions,
+    Item,
+    LeftOutItem,
+    Reader,
+    StatusFacts,
+    StatusItem,
+)
 from meteorpi_db.ingest.media import Kind, media_of
 from meteorpi_db.ingest.times import FileTime, find_file_time
 from meteorpi_model.records import Meta
@@ -34,9 +43,9 @@ class PlainReader(Reader):
         return True
 
     def read(self, folder: Folder, options: IngestOptions) -> Iterator[Item]:
-        """One item a file, in no order; before them the status, where the options state a location."""
+        """One item a file, in no order; before them the status, where the options say anything of it."""
         camera_id = options.camera_id or self._default_camera_id
-        if options.facts.location is not None and (earliest := _earliest_time(folder, options)):
+        if options.facts != StatusFacts() and (earliest := _earliest_time(folder, options)):
             yield StatusItem(camera_id=camera_id, valid_from=earliest, facts=options.facts)
         for name in folder.wanted_names():
             yield _read_file(folder, name, camera_id, options)

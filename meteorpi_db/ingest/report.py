@@ -115,4 +115,7 @@ class IngestReport:
 
 
 Progress: TypeAlias = Callable[[IngestReport], None]
-"""Called with the growing report whenever it changed; must be quick and must not change it."""
+"""Called with the growing report whenever it changed; must be quick and must not change it.
+
+What it raises ends the ingest, with everything reported so far recorded.
+"""

@@ -22,7 +22,12 @@ from meteorpi_db.ingest.base import Folder, IngestOptions
 from meteorpi_db.ingest.folders import walk
 from meteorpi_db.ingest.report import IngestReport, Progress
 from meteorpi_db.ingest.runner import ingest_folders, own_directories, refuse
-from meteorpi_model.errors import InvalidDocumentError, StoreFullError, UnavailableError
+from meteorpi_model.errors import (
+    InvalidDocumentError,
+    StoreFullError,
+    UnavailableError,
+    WorkStoppedError,
+)
 
 if TYPE_CHECKING:
     from meteorpi_db.database import MeteorDatabase
@@ -116,13 +121,21 @@ class Watcher:
         """Look again and again until `stop` is set; troubles of the node are logged and outlived.
 
         Args:
-            stop: ends the watch, at once while it waits, else after the file under way.
+            stop: ends the watch, at once while it waits, else after the group of files under way; what is
+                not recorded by then is found again by the next watch.
             interval_seconds: pause between two looks.
             reported: told of each look that did something.
         """
+
+        def go_on(_report: IngestReport) -> None:
+            if stop.is_set():
+                raise WorkStoppedError("the watch was stopped")
+
         while not stop.is_set():
             try:
-                report = self.look()
+                report = self.look(go_on)
+            except WorkStoppedError:
+                return
             except (StoreFullError, UnavailableError) as error:
                 logger.warning("watch waits path=%s reason=%s", self._path, error.detail)
             else:

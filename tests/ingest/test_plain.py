@@ -272,3 +272,17 @@ def test_progress_is_told_while_it_goes_on(db: MeteorDatabase, tmp_path: Path) -
     assert told == sorted(told)
     assert len(told) >= 3
     assert told[-1] == report.files == 150
+
+
+@pytest.mark.engines("sqlite")
+def test_a_lens_can_be_stated_for_a_known_camera(db: MeteorDatabase, tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "20240812_220000.png")
+    ingest(db, tmp_path / "in", OPTIONS)
+    picture(tmp_path / "in2" / "20240813_220000.png", 41)
+
+    report = ingest(
+        db, tmp_path / "in2", IngestOptions(camera_id="roof", facts=StatusFacts(lens="VST000001"))
+    )
+
+    newest, first = db.get_status_history("roof")
+    assert (report.statuses, newest.lens, newest.location) == (1, "VST000001", first.location)

@@ -36,6 +36,18 @@ class Seconds:
         return self.now
 
 
+class StopWhenAsked(threading.Event):
+    """Is set once it was asked a number of times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._left = times
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
 @pytest.fixture
 def clock() -> Seconds:
     return Seconds()
@@ -249,3 +261,16 @@ def test_a_running_watch_takes_and_stops(db: MeteorDatabase, watched: Path) -> N
     assert not thread.is_alive()
     assert time.monotonic() - begun < 10
     assert sum(report.files for report in reports) == 1
+
+
+def test_a_watch_stops_in_the_middle_of_a_large_folder(db: MeteorDatabase, watched: Path) -> None:
+    """After the group under way; what was recorded stays, and the next watch does the rest."""
+    for minute in range(300):
+        picture(watched / f"20240812_{minute // 60:02d}{minute % 60:02d}00.png", minute % 250)
+    stop = StopWhenAsked(times=4)
+
+    Watcher(db, watched, OPTIONS, settle_seconds=0).run(stop)
+
+    assert 0 < counts(db)[1] < 300
+    Watcher(db, watched, OPTIONS, settle_seconds=0).look()
+    assert counts(db)[1] == 300
