@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
 from waitress.server import create_server
 
 from meteorpi_db import MeteorDatabase
@@ -210,14 +211,28 @@ def say(word: object) -> None:
     sys.stdout.flush()
 
 
-def task_hub(db_path: str, store: str, port: str) -> None:
-    """Serve imports until killed."""
-    db = MeteorDatabase(db_path=db_path, file_store_path=store)
-    meteor_app = MeteorApp(db=db)
+def hub_application(db_path: str, store: str) -> Flask:
+    """A node that takes imports, as a WSGI application."""
+    meteor_app = MeteorApp(db=MeteorDatabase(db_path=db_path, file_store_path=store))
     importer_api.add_routes(meteor_app=meteor_app)
-    server = create_server(meteor_app.app, host=LOOPBACK, port=int(port), threads=4)
+    return meteor_app.app
+
+
+def task_hub(db_path: str, store: str, port: str) -> None:
+    """Serve imports with waitress until killed."""
+    server = create_server(hub_application(db_path, store), host=LOOPBACK, port=int(port), threads=4)
     say("serving")
     server.run()
+
+
+def task_cheroot(db_path: str, store: str, port: str) -> None:
+    """Serve imports with cheroot until killed."""
+    from cheroot.wsgi import Server
+
+    server = Server((LOOPBACK, int(port)), hub_application(db_path, store), numthreads=4)
+    server.prepare()
+    say("serving")
+    server.serve()
 
 
 def export_until_stopped(db_path: str, store: str, lease_seconds: str) -> None:
@@ -248,6 +263,7 @@ def task_exporters(*arguments: str) -> None:
 
 TASKS: dict[str, Callable[..., None]] = {
     "hub": task_hub,
+    "cheroot": task_cheroot,
     "export": export_until_stopped,
     "exporters": task_exporters,
 }
