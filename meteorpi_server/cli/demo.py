@@ -56,6 +56,7 @@ def start(hub: DemoNode, station: DemoNode, output: Output) -> None:
     password = hub.add_importer(_IMPORTER)
     hub.serve(routes="admin,importer,query,node,night")
     station.initialise()
+    station.describe_camera()
     station.serve(routes="query,node,night")
     station.export_to(f"{hub.url}/import", _IMPORTER, password)
     output.say(f"hub at {hub.url}/, station at {station.url}/")

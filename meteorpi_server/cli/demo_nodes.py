@@ -102,6 +102,11 @@ class DemoNode:
         """Create database and file store."""
         self._run("init")
 
+    def describe_camera(self) -> None:
+        """Say where its camera stands: folders of plain pictures do not."""
+        place = ("--latitude", "52.2", "--longitude", "0.1", "--inst-name", f"Demo {self.name}")
+        self._run("status", "set", "--from", "1990-01-01", *place)
+
     def add_importer(self, user_id: str) -> str:
         """Create the node with an account that may push data to it; gives its password."""
         password = secrets.token_urlsafe(16)

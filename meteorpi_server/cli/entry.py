@@ -122,10 +122,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except MeteorError as error:
         return _complain(f"{error.detail} [{error.code}]", exit_code_of(error))
-    except BrokenPipeError:
-        # Who read the output has enough; Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         return _complain(str(error), EXIT_FAILED)
     return result if isinstance(result, int) else 0

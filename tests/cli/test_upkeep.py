@@ -1,0 +1,209 @@
+"""``init``, ``deploy``, ``settings``, ``doctor``, ``delete`` and ``verify``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from meteorpi_db import MeteorDatabase
+from meteorpi_model import now
+from meteorpi_server.cli import doctor
+from meteorpi_server.settings import Settings
+from tests.cli.conftest import OWN_CAMERA, START, Meteorpi, add_file, add_status
+
+
+@pytest.mark.contract("issue-2.7")
+def test_init_makes_a_node_and_may_be_repeated(meteorpi: Meteorpi, home: Path) -> None:
+    first = meteorpi("init", "--admin", "ada", "--password-file", "-", "--json", given="sesame\n")
+    second = meteorpi("init", "--json")
+
+    assert (first.code, second.code) == (0, 0)
+    assert first.json == second.json
+    assert first.json["administrators"] == ["ada"]
+    assert (home / "node.db").exists()
+    assert (home / "files").is_dir()
+
+
+@pytest.mark.contract("issue-2.7")
+def test_init_says_that_nobody_can_administrate(meteorpi: Meteorpi) -> None:
+    assert "init --admin" in meteorpi("init").err
+
+
+@pytest.mark.contract("issue-2.2")
+@pytest.mark.engines("firebird", "postgresql")
+def test_init_makes_the_schema_on_a_server(
+    meteorpi: Meteorpi, bare_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METEORPI_DB_PATH", bare_database)
+    monkeypatch.setenv("METEORPI_DB_PASSWORD", "meteorpi")
+    before = meteorpi("cameras")
+
+    assert before.code == 2
+    assert "meteorpi init" in before.err
+    assert meteorpi("init").code == 0
+    assert meteorpi("cameras").code == 0
+
+
+@pytest.mark.contract("14.4")
+def test_deploy_asks_for_what_a_new_camera_needs(meteorpi: Meteorpi, home: Path) -> None:
+    answers = ["Hill", "", "fisheye", "chip", "52.5", "-1.5", "45", "90", "0", "40", "", ""]
+
+    done = meteorpi("deploy", given="\n".join(answers) + "\n")
+
+    assert done.code == 0
+    found = meteorpi("status", "show", "--json").json
+    assert (found["inst_name"], found["lens"], found["sensor"]) == ("Hill", "fisheye", "chip")
+    assert (found["location"]["lat"], found["location"]["long"]) == (52.5, -1.5)
+    assert (found["orientation"]["az"], found["orientation"]["width"]) == (90, 40)
+
+
+@pytest.mark.contract("14.4")
+def test_deploy_keeps_what_is_not_answered(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    assert meteorpi("deploy", given="\n" * 12).code == 0
+
+    status = node.get_camera_status()
+    assert status is not None
+    assert (status.lens, status.inst_name, status.location.latitude) == ("a_lens", "Farm", 52.2)
+
+
+@pytest.mark.contract("issue-2.7")
+def test_settings_are_listed_without_secrets(meteorpi: Meteorpi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METEORPI_DB_PASSWORD", "hush")
+
+    done = meteorpi("settings", "--json")
+
+    assert {row["name"] for row in done.rows} == set(vars(Settings()))
+    assert "hush" not in done.out
+    assert "METEORPI_FILE_STORE" in meteorpi("settings").out
+
+
+@pytest.mark.contract("issue-2.7")
+def test_doctor_finds_nothing_wrong_with_a_good_node(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    node.create_or_update_user("ada", "a long one", ["user", "camera_admin"])
+
+    done = meteorpi("doctor", "--json")
+
+    assert done.code == 0
+    assert {row["level"] for row in done.rows} <= {"ok", "note"}
+    assert {"python", "database", "file store", "space", "clock", "secret key"} <= {
+        row["subject"] for row in done.rows
+    }
+
+
+@pytest.mark.contract("issue-2.7")
+def test_doctor_says_how_to_mend_a_missing_database(meteorpi: Meteorpi) -> None:
+    done = meteorpi("doctor")
+
+    assert done.code == 1
+    assert "meteorpi init" in done.out
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.contract("issue-2.7", "B-53")
+def test_doctor_tries_the_passwords_that_everybody_tries(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    node.create_or_update_user("ada", "ada", ["user", "camera_admin"])
+
+    done = meteorpi("doctor")
+
+    assert done.code == 1
+    assert "ada has a password" in done.out
+
+
+@pytest.mark.contract("issue-2.7")
+def test_doctor_sees_a_key_that_others_can_read(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    meteorpi("exports", "add", "file", "http://hub/import", "u", "--password-file", "-", given="x\n")
+    key = node.secret_box.key_file
+    assert key is not None
+    assert meteorpi("doctor").code == 0
+    key.chmod(0o644)
+
+    done = meteorpi("doctor")
+
+    assert done.code == 1
+    assert f"chmod 600 {key}" in done.out
+
+
+@pytest.mark.contract("issue-2.7")
+def test_doctor_reports_exports_that_fail_and_data_from_the_future(
+    meteorpi: Meteorpi, node: MeteorDatabase
+) -> None:
+    meteorpi("exports", "add", "file", "http://hub/import", "u", "--password-file", "-", given="x\n")
+    (stored,) = node.get_export_configurations()
+    assert stored.config_id is not None
+    node.record_export_failure(stored.config_id, "connection refused", 4)
+    minutes = int((now() - START) / timedelta(minutes=1)) + 60
+    add_file(node, minutes)
+
+    findings = {row["subject"]: row for row in meteorpi("doctor", "--json").rows}
+
+    assert "connection refused" in findings["exports"]["detail"]
+    assert findings["clocks"]["level"] == "warning"
+
+
+def test_doctor_goes_on_after_a_check_that_failed(
+    meteorpi: Meteorpi, node: MeteorDatabase, home: Path
+) -> None:
+    (home / "files").rename(home / "elsewhere")
+    (home / "files").write_text("in the way")
+
+    done = meteorpi("doctor")
+
+    assert done.code == 1
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(("time", "level"), [(datetime(1970, 1, 2), "error"), (datetime(2026, 1, 1), "ok")])
+def test_clock_that_was_never_set_is_seen(time: datetime, level: str) -> None:
+    assert doctor.check_clock(time).level == level
+
+
+@pytest.mark.contract("14.4")
+def test_data_is_deleted_after_showing_counts_and_asking(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    add_status(node, camera_id="other")
+    for minute in (1, 2, 3):
+        add_file(node, minute, b"12345")
+    add_file(node, 2, camera_id="other")
+    interval = ["--camera", OWN_CAMERA, "--after", "2015-04-01T00:01", "--before", "2015-04-01T00:04"]
+
+    counted = meteorpi("delete", *interval, "--dry-run", "--json")
+    assert (counted.json["files"], counted.json["size_bytes"]) == (2, 10)
+    refused = meteorpi("delete", *interval, given="n\n")
+    assert refused.code == 130
+    assert "0 events and 2 files (10 B)" in refused.err
+    assert node.count_entities()["files"] == 4
+
+    done = meteorpi("delete", *interval, "--yes", "--json")
+
+    assert done.json["files"] == 2
+    assert node.count_entities()["files"] == 2
+    assert node.get_audit_log(1)[0].action == "data.delete"
+
+
+@pytest.mark.contract("14.4", "issue-2.3")
+def test_verify_finds_a_missing_content_and_ends_with_1(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    kept, lost = add_file(node, 1, b"kept"), add_file(node, 2, b"lost")
+    assert meteorpi("verify").code == 0
+    path = lost.get_path()
+    assert path is not None
+    path.unlink()
+
+    done = meteorpi("verify", "--json")
+
+    assert done.code == 1
+    assert lost.file_id is not None
+    assert done.json["missing"] == [lost.file_id.hex]
+    assert kept.file_id is not None
+    assert kept.file_id.hex not in done.out
+
+
+@pytest.mark.contract("14.4", "issue-2.3")
+def test_deep_verify_finds_a_torn_content(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    path = add_file(node, 1, b"kept").get_path()
+    assert path is not None
+    path.chmod(0o600)
+    path.write_bytes(b"torn")
+
+    assert meteorpi("verify", "--deep").code == 1
+    assert len(meteorpi("verify", "--deep", "--json").json["torn"]) == 1
