@@ -29,6 +29,7 @@ _INPUT_OUTPUT = 335544344
 _UNKNOWN_USER = 335544472
 _NO_PRIVILEGE = 335544352
 _UNUSABLE_FILE = {335544323, 335544405, 335544379}  # not a database, wrong structure version
+_EMPTY_WORDS = ("Error while", "Services/", "SQLCODE", "SQL error code")
 _CONFLICT_WORDS = ("deadlock", "lock conflict", "concurrent", "is in use", "update conflicts")
 
 
@@ -98,5 +99,5 @@ def is_existing_file(error: BaseException) -> bool:
 def words_of(error: BaseException) -> str:
     """The server's own words in one line, without the statement."""
     message = str(error.args[0]) if error.args else str(error)
-    lines = [line.removeprefix("- ") for line in message.split("\n")[1:]]
-    return "; ".join(line for line in lines if not line.startswith(("SQLCODE", "SQL error code"))) or message
+    lines = [line.strip().removeprefix("- ") for line in message.split("\n")]
+    return "; ".join(line for line in lines if not line.startswith(_EMPTY_WORDS)) or message

@@ -89,11 +89,11 @@ class PostgresqlBackend(Backend):
     def _translate_server_state(
         self, error: BaseException, state: str, *, connecting: bool
     ) -> MeteorError | None:
-        if state == _UNKNOWN_DATABASE or (connecting and "does not exist" in str(error)):
+        if state == _UNKNOWN_DATABASE or (connecting and self._is_unknown_database(error)):
             return SchemaVersionError(f"there is no database {self.label}: run `meteorpi init`")
         if state == _DISK_FULL:
             return StoreFullError("the disk that holds the database is full")
-        if state.startswith("28") or "authentication failed" in str(error):
+        if state.startswith("28") or (connecting and _is_refusal(error)):
             return ConfigurationError(f"the database server refuses the user: {_first_line(error)}")
         if connecting or state.startswith(("08", "53", "57P")):
             return UnavailableError(f"the database server does not answer: {_first_line(error)}")
@@ -106,9 +106,17 @@ class PostgresqlBackend(Backend):
             with engine.connect():
                 return True
         except exc.OperationalError as error:
-            if "does not exist" in str(error.orig):
+            if self._is_unknown_database(error):
                 return False
+            if _is_refusal(error):
+                raise ConfigurationError(
+                    f"the database server refuses the user: {_first_line(error)}"
+                ) from error
             raise UnavailableError(f"the database server does not answer: {_first_line(error)}") from error
+
+    def _is_unknown_database(self, error: BaseException) -> bool:
+        """By the message: libpq reports failures to connect without SQLSTATE."""
+        return f'database "{self.url.database}" does not exist' in str(error)
 
     def create(self) -> None:
         """Create the database from the maintenance database, if the account may."""
@@ -160,6 +168,11 @@ def _maintenance(url: URL) -> Iterator[Connection]:
             yield connection
     except exc.OperationalError as error:
         raise UnavailableError(f"the database server does not answer: {_first_line(error)}") from error
+
+
+def _is_refusal(error: BaseException) -> bool:
+    message = str(error)
+    return "authentication failed" in message or ('role "' in message and "does not exist" in message)
 
 
 def _first_line(error: BaseException) -> str:

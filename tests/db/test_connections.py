@@ -390,10 +390,15 @@ def test_unknown_user_is_a_configuration_error(bare_database: str, engine_name: 
 
     with (
         closing(open_database(bare_database, "nobody_known", "wrong")) as transactions,
-        pytest.raises(ConfigurationError),
+        pytest.raises(ConfigurationError, match="refuses the user"),
         transactions.reading(),
     ):
         pass
+    with (
+        closing(open_database(bare_database, "nobody_known", "wrong")) as transactions,
+        pytest.raises(ConfigurationError, match="refuses the user"),
+    ):
+        ensure_schema(transactions, create=True)
 
 
 @pytest.mark.engines(*SERVERS)
@@ -475,6 +480,26 @@ def test_closed_file_may_be_opened_with_other_locks(
         assert next_line(other) == "ready"
         say(other)
         assert other.wait() == 0
+
+    assert number_of(transactions) == 1
+
+
+@pytest.mark.engines("firebird-embedded")
+def test_process_adopts_the_locks_of_those_who_have_the_file_open(
+    transactions: Transactions, bare_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transactions.close()
+    monkeypatch.setenv("FIREBIRD_LOCK", str(tmp_path))
+    with worker("stay", bare_database) as first:
+        assert next_line(first) == "connected"
+        monkeypatch.delenv("FIREBIRD_LOCK")
+
+        with worker("increment", bare_database, "1", "1") as second:
+            assert next_line(second) == "ready"
+            say(second)
+            assert second.wait() == 0
+        say(first)
+        assert first.wait() == 0
 
     assert number_of(transactions) == 1
 
