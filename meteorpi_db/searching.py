@@ -3,8 +3,8 @@
 A search becomes a plan with one or two cheap looks at the database:
 
 * Nothing can match: no camera status lies in the region.
-* Few rows meet one criterion (at most `FEW`): they are fetched and the rest is filtered by row number, so
-  neither the planner nor the size of the tables matters. A look costs at most `FEW` steps of one index.
+* Few rows meet one criterion (at most `FEW`): its index is read to the end, the other criteria filter, and
+  all matches are known. A look whether that is so costs at most `FEW` steps of the index.
 * Otherwise one index is walked, newest first, and the other criteria filter on the way. A list of cameras
   or statuses is walked as one walk each, merged.
 
@@ -39,7 +39,7 @@ from meteorpi_db.sql_builder import (
 Entity = TypeVar("Entity")
 
 FEW = 1000
-"""Row numbers that are fetched and listed in a statement; Firebird takes up to 1500."""
+"""Rows read to be filtered, and row numbers listed in a statement (Firebird takes up to 1500)."""
 
 MOST_BRANCHES = 30
 """Walks that are merged in one statement; Firebird takes some 250 tables in one."""
@@ -224,40 +224,26 @@ def _place_criterion(connection: Connection, kind: Kind, region: Condition) -> C
 
 
 def _known_plan(connection: Connection, builder: SQLBuilder) -> KnownPlan | None:
-    """A plan over a list, when one selective criterion leaves few rows.
+    """A plan over a list, when one criterion leaves few rows.
 
     Not worth a look where a single criterion leads in order by itself.
     """
-    leads = [criterion.lead for criterion in builder.criteria if criterion.lead]
-    if len(leads) == 1 and leads[0].is_newest_first:
+    leading = [criterion for criterion in builder.criteria if criterion.lead]
+    if len(leading) == 1 and leading[0].lead and leading[0].lead.is_newest_first:
         return None
     is_short = builder.after is not None and builder.before is not None
-    for lead in leads:
-        if lead.is_selective or is_short:
-            pks = _few_pks(connection, builder, lead)
-            if pks is not None:
-                return KnownPlan(builder.kind, _filter_known(connection, builder, pks))
+    for criterion in leading:
+        lead = criterion.lead
+        if lead and (lead.is_selective or is_short) and _has_few(connection, builder, lead):
+            return KnownPlan(builder.kind, WalkPlan(builder, criterion).find(connection, limit=0).keys)
     return None
 
 
-def _few_pks(connection: Connection, builder: SQLBuilder, lead: Lead) -> set[int] | None:
+def _has_few(connection: Connection, builder: SQLBuilder, lead: Lead) -> bool:
     # In an index that is not in order of time, limits of time could let the engine step over any number.
     bounds = builder.time_bounds(lead.time) if lead.is_newest_first else []
-    probe = select(lead.pk).where(*lead.conditions, *bounds).limit(FEW + 1)
-    pks = connection.execute(probe).scalars().all()
-    return set(pks) if len(pks) <= FEW else None
-
-
-def _filter_known(connection: Connection, builder: SQLBuilder, pks: set[int]) -> list[Key]:
-    if not pks:
-        return []
-    kind = builder.kind
-    statement = select(kind.time, kind.pk).where(
-        kind.pk.in_(sorted(pks)),
-        *(criterion.condition for criterion in builder.criteria),
-        *builder.time_bounds(unindexed(kind.time)),
-    )
-    return [Key(*row) for row in connection.execute(statement)]
+    probe = select(lead.pk).where(*lead.conditions, *bounds).limit(FEW + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(probe)).scalar_one()) <= FEW
 
 
 def walk_plan(builder: SQLBuilder) -> WalkPlan:
