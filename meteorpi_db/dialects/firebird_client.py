@@ -34,12 +34,6 @@ ENGINE_DIRECTORIES = ("usr/lib/*/firebird/*", "usr/lib64/firebird", "usr/lib/fir
 _LINKS = ("intl", "plugins", "lib", "plugins.conf", "firebird.msg", "tzdata")
 # The cache belongs to one connection and grows with use, here to 16 MB: with 4 MB searches by metadata among
 # 100,000 records took three times as long. Of several lines that set a value, the first one wins.
-_CONFIGURATION = "/etc/firebird"
-ENGINE_DIRECTORIES = ("usr/lib/*/firebird/*", "usr/lib64/firebird", "usr/lib/firebird", "opt/firebird")
-_LINKS = ("intl", "plugins", "lib", "plugins.conf", "firebird.msg", "tzdata")
-# The cache belongs to one connection and grows with use, here to 16 MB: at 100,000 records searches by metadata
-# took a third of the time they take with 4 MB, and as much more again would gain a third of that. The first
-# line that sets a value wins.
 _CONFIGURATION = """\
 ServerMode = SuperClassic
 DefaultDbCachePages = 1024
