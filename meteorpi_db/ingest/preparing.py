@@ -143,7 +143,7 @@ def _size_and_digest(source: Path | bytes) -> tuple[int, str]:
 
 def _chunks(source: Path | bytes) -> Iterator[bytes]:
     if isinstance(source, bytes):
-        yield from (source[start : start + CHUNK_BYTES] for start in range(0, len(source), CHUNK_BYTES))
+        yield source
         return
     with source.open("rb") as stream:
         yield from _blocks(stream)
