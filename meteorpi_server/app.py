@@ -170,6 +170,8 @@ class MeteorApp:
     def _finish_response(self, response: BaseResponse) -> BaseResponse:
         response.headers[REQUEST_ID_HEADER] = current_request_id()
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if auth.get_user() is not None:
+            response.headers.setdefault("Cache-Control", "no-store")
         if self._accepts_ranges:
             response.headers["Accept-Ranges"] = "bytes"
         cors.add_headers(response, self._allowed_origins())

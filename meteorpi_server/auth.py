@@ -6,6 +6,7 @@ No or wrong credentials are 401 with one message whatever was wrong; a valid acc
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
@@ -19,6 +20,8 @@ from meteorpi_server import cors
 from meteorpi_server.context import current_database, current_settings
 
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
+
+logger = logging.getLogger("meteorpi.server.auth")
 
 ANONYMOUS: Final = "anonymous"
 _NO_CREDENTIALS: Final = "this route needs an account: send HTTP Basic credentials or a Bearer token"
@@ -144,6 +147,7 @@ def _user_of_password(user_id: str, password: str) -> User:
     except (ValueError, NotAuthenticatedError) as error:
         for subject in subjects:
             db.record_login_failure(subject)
+        logger.warning("login failed user_id=%r address=%s", user_id, request.remote_addr)
         raise NotAuthenticatedError(_WRONG_CREDENTIALS) from error
     db.clear_login_failures(subjects[0])
     return user

@@ -48,6 +48,8 @@ class StandaloneServer:
         self._stop_seconds = settings.stop_seconds
         self._stopping = threading.Event()
         self._is_closed = False
+        # Reentrant: a signal handler runs in the thread that may just be closing.
+        self._trigger_lock = threading.RLock()
         self._listener = _listen(settings.host, settings.port if port is None else port)
         self.port: int = self._listener.getsockname()[1]
         # waitress sees the sockets of one server only: its map of all sockets would be shared otherwise.
@@ -68,8 +70,9 @@ class StandaloneServer:
     def stop(self) -> None:
         """Make :meth:`run` come to its end; may be called from any thread and from a signal handler."""
         self._stopping.set()
-        if not self._is_closed:
-            self._server.pull_trigger()  # wakes the loop; no lock, which a signal handler could not wait for
+        with self._trigger_lock:
+            if not self._is_closed:
+                self._server.pull_trigger()  # wakes the loop
 
     def _turn(self, seconds: float) -> None:
         """Wait once for the sockets, and handle what they have."""
@@ -95,12 +98,15 @@ class StandaloneServer:
         )
 
     def _close(self) -> None:
-        self._is_closed = True
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=_TICK_SECONDS)
         self._listener.close()
         for channel in list(self._server.active_channels.values()):
             channel.handle_close()
-        self._server.trigger.close()
+        with self._trigger_lock:
+            self._is_closed = True
+            # A thread that was stuck pulls the trigger when it comes back, and must find nothing to write to.
+            self._server.pull_trigger = _do_nothing
+            self._server.trigger.close()
         self._sockets.clear()
 
 
@@ -146,6 +152,10 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def _do_nothing() -> None:
+    """Stand in for the trigger of a server that has been closed."""
 
 
 def _listen(host: str, port: int) -> socket.socket:

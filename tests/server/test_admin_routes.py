@@ -208,6 +208,7 @@ def test_passwords_of_exports_never_come_back(node: Node) -> None:
 
     assert all("target secret" not in answer.text for answer in answers)
     assert "password" not in config
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
 
 
 @pytest.mark.contract("B-44", "B-35")
