@@ -70,6 +70,20 @@ def test_packages_import_in_one_direction_only(modules: dict[str, Module]) -> No
         for item in module.imports()
         if (top := item.target.split(".")[0]) in MAY_IMPORT
         and top not in MAY_IMPORT[module.package] | {module.package}
+        and not (is_command_line(module) and top == "meteorpi_client")
+    ]
+
+    assert not offences
+
+
+def test_command_line_is_on_top_of_the_tree(modules: dict[str, Module]) -> None:
+    """It may use the client (decision 7), so whatever imports it would, too."""
+    offences = [
+        f"{module.path}:{item.line} imports {item.target}"
+        for module in modules.values()
+        if not is_command_line(module)
+        for item in module.imports()
+        if item.target.startswith("meteorpi_server.cli")
     ]
 
     assert not offences

@@ -104,9 +104,7 @@ def report(output: Output, taken_in: Holdings, comparison: Comparison) -> None:
         output.facts({"events": taken_in.events, "files": taken_in.files, **comparison.as_dict()})
         return
     output.say(f"SHA-256 at the hub equals the station's: {comparison.equal_files} of {taken_in.files} files")
-    output.say(
-        f"records equal the station's: {comparison.equal_events} of {taken_in.events} events"
-    )
+    output.say(f"records equal the station's: {comparison.equal_events} of {taken_in.events} events")
     output.say(f"{comparison.equal_events} events")
     output.say("complete" if comparison.is_complete else f"{len(comparison.differences)} differences")
 

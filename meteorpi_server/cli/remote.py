@@ -1,7 +1,4 @@
-"""``meteorpi download``, and the connection to other nodes for the commands that can use one.
-
-The only module of the server that knows the client: the command line stands on top of the whole tree.
-"""
+"""``meteorpi download``, and the connection to other nodes for the commands that can use one."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from meteorpi_server.cli.selecting import (
     file_search,
     file_search_options,
     node_options,
-    open_source,
 )
 from meteorpi_server.cli.setup import Setup, pass_setup
+from meteorpi_server.cli.sources import open_source
 
 _FILE_COLUMNS = ("file_time", "camera_id", "semantic_type", "mime_type", "size", "file_name", "file_id")
 _EVENT_COLUMNS = ("event_time", "camera_id", "event_type", "files", "metadata", "event_id")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
-from meteorpi_model import Event, EventSearch, FileRecord, FileRecordSearch
+from meteorpi_model import EventSearch, FileRecordSearch
 from meteorpi_server.cli.parameters import CONSTRAINT, TIME, TYPE
-from meteorpi_server.cli.setup import Setup
 
 Command = Callable[..., Any]
 
@@ -73,16 +71,6 @@ def event_search(**options: Any) -> EventSearch:
     return EventSearch(**_without_empty_lists(options))
 
 
-class Source(Protocol):
-    """What can be searched: a database of this machine, or a node somewhere else."""
-
-    def iterate_files(self, search: FileRecordSearch | None = None) -> Iterator[FileRecord]:
-        """Every file record that matches, newest first."""
-
-    def iterate_events(self, search: EventSearch | None = None) -> Iterator[Event]:
-        """Every event that matches, newest first."""
-
-
 def node_options(command: Command) -> Command:
     """Give `command` the options that say which node elsewhere to ask."""
     options = (
@@ -90,21 +78,6 @@ def node_options(command: Command) -> Command:
         click.option("--ca-file", metavar="FILE", help="Trust the certificate authorities in FILE instead."),
     )
     return with_options(command, options)
-
-
-@contextmanager
-def open_source(setup: Setup, node_url: str | None, ca_file: str | None) -> Iterator[Source]:
-    """The node at `node_url`, or the database of the settings when there is none."""
-    if node_url is None:
-        with setup.open_database() as database:
-            yield database
-        return
-    from meteorpi_server.cli.remote import (
-        open_node,  # loads the HTTP client, which local searches do not need
-    )
-
-    with open_node(node_url, ca_file) as node:
-        yield node
 
 
 def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
