@@ -8,7 +8,6 @@ from setuptools import find_packages, setup
 
 CORE = [
     "Flask>=3.1,<4",
-    "flask-cors>=6,<7",
     "SQLAlchemy>=2.1,<2.2",
     "requests>=2.32,<3",
     "APScheduler>=3.11,<4",  # 4.x exists as alpha only and has another interface
