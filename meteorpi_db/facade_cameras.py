@@ -75,6 +75,23 @@ class CameraMethods(EventMethods):
 
         self._after_deletion(self.transactions.write(update))
 
+    def amend_status_history(
+        self, change: Callable[[CameraStatus], object], camera_id: str | None = None
+    ) -> int:
+        """Correct every status of a camera (None: the installation's own) in place.
+
+        Ids, times and data stay. Other nodes that have the statuses already keep what they have (B-56).
+
+        Args:
+            change: changes the status that it is given; may be called more than once for each.
+            camera_id: the camera.
+
+        Returns:
+            The number of statuses.
+        """
+        camera = self._camera(camera_id)
+        return self.transactions.write(lambda c: statuses.amend_history(c, camera, change))
+
     def get_high_water_mark(self, camera_id: str | None = None) -> datetime | None:
         """Up to when all data of a camera (None: the installation's own) has been processed."""
         with self.transactions.reading() as connection:

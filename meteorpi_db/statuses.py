@@ -6,14 +6,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from meteorpi_db import limits, tables
-from meteorpi_model import CameraStatus, Location, Orientation, milliseconds_to_utc_datetime
+from meteorpi_model import (
+    CameraStatus,
+    Location,
+    Orientation,
+    milliseconds_to_utc_datetime,
+    utc_datetime_to_milliseconds,
+)
 from meteorpi_model.errors import InvalidDocumentError, UnknownStatusError
 from meteorpi_model.status import Polygon, as_regions
 
@@ -182,3 +188,16 @@ def _regions_text(regions: Iterable[Polygon]) -> str:
 def insert_status(connection: Connection, row: dict[str, object]) -> None:
     """Store a row made by `status_row`."""
     connection.execute(insert(_STATUS).values(row))
+
+
+def amend_history(connection: Connection, camera_id: str, change: Callable[[CameraStatus], object]) -> int:
+    """Let `change` correct every status of a camera in place; gives their number."""
+    found = history(connection, camera_id)
+    for status in found:
+        status_id, valid_from = status.status_id, utc_datetime_to_milliseconds(status.valid_from)
+        if status_id is None or valid_from is None:
+            raise InvalidDocumentError("a stored status has an id and a start")
+        change(status)
+        row = status_row(status, camera_id, status_id, valid_from, status.software_version)
+        connection.execute(update(_STATUS).where(_STATUS.c.status_id == status_id).values(row))
+    return len(found)

@@ -111,24 +111,39 @@ def status_options(command: Any) -> Any:
 @click.option(
     "--from", "time", type=TIME, help="From then on, not from now on; deletes later data of the camera."
 )
+@click.option(
+    "--all-history", "is_correction", is_flag=True, help="Correct all statuses that there are instead."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @status_options
 @json_option
 @pass_setup
 def set_status(
-    setup: Setup, output: Output, camera_id: str | None, time: datetime | None, yes: bool, **changes: Any
+    setup: Setup,
+    output: Output,
+    camera_id: str | None,
+    time: datetime | None,
+    is_correction: bool,
+    yes: bool,
+    **changes: Any,
 ) -> None:
     """Give a camera a new status: the present one with the given parts changed.
 
     A time before the camera's high water mark moves the mark back: what is later is deleted, and you are
-    asked first.
+    asked first. With --all-history no status is added: the given parts are corrected in every one that there
+    is. Nodes that statuses were exported to keep the old ones.
     """
+    if is_correction and time is not None:
+        raise click.UsageError("--all-history goes without --from")
     with setup.open_database() as database:
         camera_id = camera_id or database.installation_id
-        new = database.get_camera_status(time, camera_id) or blank_status(camera_id)
-        change(new, changes)
-        _confirm_rollback(database, camera_id, time, yes)
-        store_status(database, new, time, camera_id)
+        if is_correction:
+            correct_history(database, camera_id, changes)
+        else:
+            new = database.get_camera_status(time, camera_id) or blank_status(camera_id)
+            change(new, changes)
+            _confirm_rollback(database, camera_id, time, yes)
+            store_status(database, new, time, camera_id)
         found = _require(database, camera_id, time)
     output.facts(found.as_dict() if output.as_json else status_row(found))
 
@@ -180,6 +195,12 @@ def store_status(database: MeteorDatabase, new: CameraStatus, time: datetime | N
     """Store a status, and note who did."""
     database.update_camera_status(new, time, camera_id)
     database.record_audit(ACTOR, "camera.status", camera_id)
+
+
+def correct_history(database: MeteorDatabase, camera_id: str, changes: Mapping[str, Any]) -> None:
+    """Change parts of every status of a camera, and note who did."""
+    number = database.amend_status_history(lambda status: change(status, changes), camera_id)
+    database.record_audit(ACTOR, "camera.status", camera_id, f"corrected {number}")
 
 
 def _ask_regions() -> list[list[float]]:

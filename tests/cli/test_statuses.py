@@ -102,3 +102,24 @@ def test_cameras_are_listed_with_their_set_up(meteorpi: Meteorpi, node: MeteorDa
     assert rows[0]["lens"] == "a_lens"
     assert rows[0]["high_water_mark"] == 1427846400000
     assert "52.20000 0.10000" in meteorpi("cameras").out
+
+
+@pytest.mark.contract("14.4")
+def test_all_history_is_corrected_in_place(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    meteorpi("status", "set", "--lens", "later")
+    record = add_file(node, 1)
+    before = node.get_status_history()
+
+    done = meteorpi("status", "set", "--all-history", "--sensor", "b_sensor", "--longitude", "0.2")
+
+    assert done.code == 0
+    after = node.get_status_history()
+    assert [each.status_id for each in after] == [each.status_id for each in before]
+    assert [each.valid_from for each in after] == [each.valid_from for each in before]
+    assert [(each.lens, each.sensor, each.location.longitude) for each in after] == [
+        ("later", "b_sensor", 0.2),
+        ("a_lens", "b_sensor", 0.2),
+    ]
+    assert record.file_id is not None
+    assert node.has_file_id(record.file_id)
+    assert meteorpi("status", "set", "--all-history", "--from", "now").code == 2
