@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -112,14 +113,20 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         """The SQLAlchemy engine."""
         return self.transactions.engine
 
-    def get_next_entity_to_export(self) -> FileExportTask | EventExportTask | None:
+    def get_next_entity_to_export(
+        self, not_tasks: Collection[int] = (), not_configurations: Collection[int] = ()
+    ) -> FileExportTask | EventExportTask | None:
         """The task that has been due longest, of an enabled configuration; None when none is due.
 
         Tasks of deleted entities are deleted with them (B-55). Of tasks due at one instant those that have
         failed come last, then the order of marking counts.
+
+        Args:
+            not_tasks: internal ids of tasks to pass over, because they are being worked on.
+            not_configurations: internal ids of configurations to pass over.
         """
         with self.transactions.reading() as connection:
-            return tasks.next_task(connection, self, self._now())
+            return tasks.next_task(connection, self, self._now(), not_tasks, not_configurations)
 
     def close(self) -> None:
         """Give back all connections."""

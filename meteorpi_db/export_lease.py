@@ -43,28 +43,22 @@ class ExporterLease:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
         self._usable_until = 0.0
         self._stopped = threading.Event()
-        self._depth = 0
-        self._mutex = threading.RLock()  # one piece of work at a time in this process too
+        self._mutex = threading.Lock()  # one piece of work at a time in this process too
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold the lease inside the block; gives False at once when another exporter has it.
-
-        May be entered again by the thread that holds it.
-        """
-        with self._mutex:
-            if self._depth or self._stopped.is_set():
-                is_held = not self._stopped.is_set()
-                self._depth += 1
-                try:
-                    yield is_held
-                finally:
-                    self._depth -= 1
-            elif not self._renewed(self._db.acquire_lease):
+        """Hold the lease inside the block; gives False at once when another exporter, or thread, has it."""
+        if not self._mutex.acquire(blocking=False):
+            yield False
+            return
+        try:
+            if self._stopped.is_set() or not self._renewed(self._db.acquire_lease):
                 yield False
             else:
                 with self._kept():
                     yield True
+        finally:
+            self._mutex.release()
 
     def check(self) -> None:
         """Make sure that work may go on.
@@ -86,11 +80,9 @@ class ExporterLease:
         done = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(done,), name="meteorpi-export-lease", daemon=True)
         keeper.start()
-        self._depth += 1
         try:
             yield
         finally:
-            self._depth -= 1
             done.set()
             keeper.join()
             self._usable_until = 0.0

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Final, cast
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -32,7 +33,11 @@ PIECE_BYTES: Final = 1 << 16
 """Bytes handed to the socket at once; small, because a socket's timeout covers one whole piece."""
 
 MAX_REPLY_BYTES: Final = 1 << 20
+CONCURRENCY_HEADER: Final = "MeteorPi-Import-Concurrency"
+"""Header in which an import route says how many entities one sender may push at the same time."""
+
 _MESSAGE_LENGTH: Final = 500
+_MOST_AT_ONCE: Final = 100
 _LATER: Final = frozenset({408, 425, 429})  # beside every 5xx: says "later", not "no"
 _USER_AGENT: Final = "meteorpi-exporter"
 _DEFAULT_MIME_TYPE: Final = "application/octet-stream"
@@ -55,12 +60,21 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a peer answered: a state of the protocol with what it names; `message` is for people."""
+    """What a peer answered.
+
+    Attributes:
+        state: a state of the protocol, empty when the answer is not understood.
+        status_id, file_id: what it asks for.
+        message: for people.
+        concurrency: how many entities it is willing to take at the same time; nodes of the first generation
+            say nothing of it, and are not safe with more than one.
+    """
 
     state: str
     status_id: UUID | None = None
     file_id: UUID | None = None
     message: str | None = None
+    concurrency: int = 1
 
 
 @dataclass(frozen=True)
@@ -227,7 +241,8 @@ class Peer:
         except (OSError, ValueError) as error:  # an unreadable CA file; a URL that urllib3 cannot take
             raise PeerRefusedError(f"the request cannot be made: {error}") from error
         self._has_answered = True
-        return _checked_reply(response.status_code, text)
+        reply = _checked_reply(response.status_code, text)
+        return replace(reply, concurrency=_count(response.headers.get(CONCURRENCY_HEADER, "")))
 
     def _read_body(self, response: requests.Response) -> bytes:
         deadline = time.monotonic() + self._timeouts.reply
@@ -298,6 +313,11 @@ def _optional_id(document: JsonObject, key: str) -> UUID | None:
     return None if value is None else parse_hex_id(value, key)
 
 
+def _count(text: str) -> int:
+    """A small number in a header; 1 for anything else."""
+    return min(int(text), _MOST_AT_ONCE) if text.isascii() and text.isdigit() and text != "0" else 1
+
+
 def _require_http(target_url: str) -> None:
     try:
         parts = urlsplit(target_url)
@@ -314,8 +334,8 @@ def _header_safe(mime_type: str) -> str:
     return mime_type if is_safe else _DEFAULT_MIME_TYPE
 
 
-class PeerCache:
-    """One session for each account on each peer, so that connections are kept alive between tasks.
+class PeerPool:
+    """Sessions that are lent to one thread at a time and kept alive in between.
 
     Args:
         timeouts: of every peer.
@@ -323,16 +343,33 @@ class PeerCache:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._peers: dict[tuple[str, str, str, str | None], Peer] = {}
+        self._mutex = threading.Lock()
+        self._idle: dict[tuple[str, str, str, str | None], list[Peer]] = {}
+        self._is_closed = False
 
-    def get(self, target_url: str, user_id: str, password: str, ca_file: str | None) -> Peer:
-        """The session for that account; raises as :class:`Peer` does."""
+    @contextmanager
+    def lent(self, target_url: str, user_id: str, password: str, ca_file: str | None) -> Iterator[Peer]:
+        """A session for that account inside the block; raises as :class:`Peer` does."""
         key = (target_url, user_id, password, ca_file)
-        if key not in self._peers:
-            self._peers[key] = Peer(target_url, user_id, password, ca_file=ca_file, timeouts=self._timeouts)
-        return self._peers[key]
+        with self._mutex:
+            idle = self._idle.get(key)
+            peer = idle.pop() if idle else None
+        if peer is None:
+            peer = Peer(target_url, user_id, password, ca_file=ca_file, timeouts=self._timeouts)
+        try:
+            yield peer
+        finally:
+            with self._mutex:
+                if self._is_closed:
+                    peer.close()
+                else:
+                    self._idle.setdefault(key, []).append(peer)
 
     def close(self) -> None:
-        """Close every session and forget it; what is in use opens a new one."""
-        while self._peers:
-            self._peers.popitem()[1].close()
+        """Close every session, those that are lent as soon as they come back."""
+        with self._mutex:
+            self._is_closed = True
+            for peers in self._idle.values():
+                for peer in peers:
+                    peer.close()
+            self._idle.clear()

@@ -46,6 +46,7 @@ class ExportStateCache:
         entity_dict: the request that announces the entity in full; empty when the entity is gone.
         use_cache: whether the next request may name the entity instead of sending it in full.
         export_task: the task, None once finished.
+        concurrency: how many entities the peer takes at the same time, by its last answer.
         reason: why the state is ``'failed'`` or ``'confused'``, or a note; for people.
     """
 
@@ -57,6 +58,7 @@ class ExportStateCache:
         self.use_cache = False
         self.export_task: ExportTask | None = export_task
         self.reason: str | None = None
+        self.concurrency = 1
 
     @property
     def is_finished(self) -> bool:
@@ -136,6 +138,7 @@ class Conversation:
         return self._peer.send_document(self._progress.entity_dict)
 
     def _react(self, reply: Reply) -> None:
+        self._progress.concurrency = reply.concurrency
         if reply.state == COMPLETE:
             self._complete()
         elif reply.state == _NEED_STATUS and reply.status_id is not None:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import timedelta
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final, TypeAlias
-from uuid import UUID
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.base import BaseScheduler
 
+from meteorpi_db.export_lanes import Check, ExportLanes
 from meteorpi_db.export_lease import ExporterLease
-from meteorpi_db.export_peer import Peer, PeerCache, Timeouts
-from meteorpi_db.export_push import COMPLETE, FAILED, Conversation
+from meteorpi_db.export_peer import Peer, PeerPool, Timeouts
+from meteorpi_db.export_push import FAILED, Conversation
 from meteorpi_db.export_push import ExportStateCache as PushState
+from meteorpi_db.export_rule import FailureRule
 from meteorpi_db.export_schedule import ExportScheduler
 from meteorpi_db.exports import ExportState
 from meteorpi_db.tasks import EventExportTask, ExportTask, FileExportTask
@@ -37,8 +38,6 @@ logger = logging.getLogger("meteorpi.db.export")
 
 JOB_ID: Final = "meteorpi_export"
 DEFAULT_LEASE_SECONDS: Final = 30.0
-FIRST_PROBE_SECONDS: Final = 60
-LONGEST_PROBE_SECONDS: Final = 3600
 _CLOSE_SECONDS: Final = 5.0
 
 
@@ -78,7 +77,7 @@ class MeteorExporter:
         self.scheduler: BaseScheduler = scheduler or ExportScheduler(on_exit=self.close)
         self._timeouts = timeouts or Timeouts()
         self._lease = ExporterLease(db, lease_seconds)
-        self._peers = PeerCache(self._timeouts)
+        self._peers = PeerPool(self._timeouts)
         self._idle = threading.Event()
         self._idle.set()
         self.scheduler.add_job(
@@ -101,7 +100,7 @@ class MeteorExporter:
         """
         with self._lease.held() as is_held:
             task = self.db.get_next_entity_to_export() if is_held else None
-            return None if task is None else self._handle(task)
+            return None if task is None else self._handle(task, self._lease.check)
 
     def run_round(self) -> int:
         """Work until nothing is left to do now: probe suspended peers, mark, send, and mark again.
@@ -152,7 +151,10 @@ class MeteorExporter:
             if configuration.enabled:
                 self._lease.check()
                 self._mark(configuration)
-        return self._send_all_due()
+        return ExportLanes(self.db, self._handle, self._rule(), self._lease.check).run()
+
+    def _rule(self) -> FailureRule:
+        return FailureRule(self.db, self.max_failures_before_disable, self.defer_on_failure_seconds)
 
     def _mark(self, configuration: ExportConfiguration) -> None:
         try:
@@ -160,23 +162,11 @@ class MeteorExporter:
         except ValueError as error:  # deleted meanwhile, or a search stored by another version
             logger.warning("not marked config_id=%s reason=%s", configuration.config_id, error)
 
-    def _send_all_due(self) -> int:
-        handled = 0
-        successes: dict[UUID, bool] = {}
-        try:
-            while task := self.db.get_next_entity_to_export():
-                self._lease.check()
-                self._settle(task, self._handle(task), successes)
-                handled += 1
-        finally:
-            for config_id in successes:
-                self.db.record_export_success(config_id)
-        return handled
-
-    def _handle(self, task: ExportTask) -> PushState:
+    def _handle(self, task: ExportTask, check: Check) -> PushState:
         """Drive one task to its end; every exception counts as its failure (B-25)."""
         try:
-            return Conversation(self.db, task, self._peer_of(task), self._lease.check).run()
+            with self._peer_of(task) as peer:
+                return Conversation(self.db, task, peer, check).run()
         except WorkStoppedError:
             raise
         except MeteorError as error:
@@ -185,37 +175,8 @@ class MeteorExporter:
             logger.exception("export task failed entity_id=%s", task.get_entity_id().hex)
             return _failed(task, f"unexpected {type(error).__name__}; see the log")
 
-    def _peer_of(self, task: ExportTask) -> Peer:
-        return self._peers.get(task.target_url, task.target_user, task.target_password, task.target_ca_file)
-
-    def _settle(self, task: ExportTask, result: PushState, successes: dict[UUID, bool]) -> None:
-        """Apply the failure rule. One success resets the count at once; later ones are noted at the end."""
-        config_id = result.config_id
-        if result.state == COMPLETE:
-            if config_id not in successes:
-                self.db.record_export_success(config_id)
-            successes[config_id] = True
-            return
-        successes.pop(config_id, None)
-        reason = result.reason or result.state
-        logger.warning(
-            "export failed config_id=%s entity_id=%s state=%s reason=%s",
-            config_id.hex,
-            result.entity_id,
-            result.state,
-            reason,
-        )
-        task.record_failure()
-        state = self.db.record_export_failure(config_id, reason, self.max_failures_before_disable)
-        if state is not None and state.suspended:
-            self._suspend(config_id, state.probe_count)
-        elif state is not None:
-            self.db.defer_export_tasks(config_id, self.defer_on_failure_seconds)
-
-    def _suspend(self, config_id: UUID, probes: int) -> None:
-        pause = timedelta(seconds=min(FIRST_PROBE_SECONDS << min(probes, 16), LONGEST_PROBE_SECONDS))
-        self.db.suspend_export(config_id, self.db.clock() + pause)
-        logger.warning("export suspended config_id=%s next_probe_seconds=%d", config_id.hex, pause.seconds)
+    def _peer_of(self, task: ExportTask) -> AbstractContextManager[Peer]:
+        return self._peers.lent(task.target_url, task.target_user, task.target_password, task.target_ca_file)
 
     def _probe_suspended(self) -> None:
         """Ask the peers of configurations that the exporter itself disabled whether they answer again."""
@@ -227,7 +188,7 @@ class MeteorExporter:
                 raise
             except MeteorError as error:
                 logger.info("probe failed config_id=%s reason=%s", state.config_id.hex, error.detail)
-                self._suspend(state.config_id, state.probe_count)
+                self._rule().suspend(state.config_id, state.probe_count)
             else:
                 self.db.resume_export(state.config_id)
                 logger.warning("export resumed config_id=%s", state.config_id.hex)
@@ -235,7 +196,9 @@ class MeteorExporter:
     def _probe(self, state: ExportState) -> None:
         found = self.db.get_export_configuration(state.config_id)
         if found is not None:
-            self._peers.get(found.target_url, found.user_id, found.password or "", state.ca_file).probe()
+            account = (found.target_url, found.user_id, found.password or "")
+            with self._peers.lent(*account, state.ca_file) as peer:
+                peer.probe()
 
 
 def _failed(task: ExportTask, reason: str) -> PushState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
@@ -173,20 +174,30 @@ def defer(connection: Connection, config_id: UUID, seconds: float, now: int) -> 
     connection.execute(statement.values(due_at=until))
 
 
-def next_task(connection: Connection, db: MeteorDatabase, now: int) -> ExportTask | None:
+def next_task(
+    connection: Connection,
+    db: MeteorDatabase,
+    now: int,
+    not_tasks: Collection[int] = (),
+    not_configurations: Collection[int] = (),
+) -> ExportTask | None:
     """The task that has been due longest among those of enabled configurations.
 
-    Of tasks due at one instant the one that failed least comes first, then the one marked first.
+    Of tasks due at one instant the one that failed least comes first, then the one marked first. Tasks and
+    configurations named by row number are passed over: they are being worked on.
     """
     enabled = connection.execute(select(_CONFIG.c.id).where(_CONFIG.c.is_enabled.is_(True))).scalars().all()
-    heads = [head for pk in enabled if (head := _head_of_queue(connection, pk, now))]
+    free = [pk for pk in enabled if pk not in not_configurations]
+    heads = [head for pk in free if (head := _head_of_queue(connection, pk, now, not_tasks))]
     if not heads:
         return None
     head = min(heads, key=lambda row: (row.due_at, row.failures, row.id))
     return _task_from(connection, db, head)
 
 
-def _head_of_queue(connection: Connection, config_pk: int, now: int) -> Row[Any] | None:
+def _head_of_queue(
+    connection: Connection, config_pk: int, now: int, not_tasks: Collection[int]
+) -> Row[Any] | None:
     queue = (_TASK.c.config_pk, _TASK.c.state, _TASK.c.due_at, _TASK.c.failures, _TASK.c.id)
     statement = (
         select(_TASK)
@@ -194,6 +205,8 @@ def _head_of_queue(connection: Connection, config_pk: int, now: int) -> Row[Any]
         .order_by(*queue)  # the leading constants let engines see that the index has this order
         .limit(1)
     )
+    if not_tasks:
+        statement = statement.where(_TASK.c.id.not_in(not_tasks))
     return connection.execute(statement).first()
 
 

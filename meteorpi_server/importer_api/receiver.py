@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import ClassVar
 from uuid import UUID
 
 from flask import request
@@ -18,15 +18,19 @@ from meteorpi_server.importer_api.upload import IncomingFile
 
 logger = logging.getLogger("meteorpi.server.import")
 
-_MD5_DIGITS: Final = 32
-
 
 class BaseImportReceiver:
     """Takes everything and keeps nothing; override what is of interest.
 
     Methods that take an :class:`ImportRequest` answer with one of its replies, or None for the usual one.
     A `MeteorError` that they raise is answered with its problem document, which exporters count as failure.
+
+    Attributes:
+        concurrency: how many entities one sender may push at the same time; exporters that know the header
+            in which it is sent go up to that, others push one after the other.
     """
+
+    concurrency: ClassVar[int] = 1
 
     @staticmethod
     def get_importing_user_id() -> str:
@@ -65,6 +69,8 @@ class MeteorDatabaseImportReceiver(BaseImportReceiver):
     Args:
         db: the database.
     """
+
+    concurrency: ClassVar[int] = 4
 
     def __init__(self, db: MeteorDatabase) -> None:
         self.db = db

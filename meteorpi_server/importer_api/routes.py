@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
 
+from meteorpi_db.export_peer import CONCURRENCY_HEADER
 from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError
 from meteorpi_model.values import JsonObject
 from meteorpi_server import parsing
@@ -50,7 +51,7 @@ def receive_entity() -> ResponseReturnValue:
     reply = _reply(incoming)
     if reply.get("state") == "failed":
         logger.warning("import failed entity_id=%s reason=%s", incoming.entity_id, reply.get("message"))
-    return reply
+    return reply, {CONCURRENCY_HEADER: str(_handler().concurrency)}
 
 
 @blueprint.post("/data/<file_hex_id>/<md5_hex>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.export_peer import CONCURRENCY_HEADER
 from meteorpi_db.exporter import EventExportTask, FileExportTask, MeteorExporter, Timeouts
+from meteorpi_db.testing.processes import wait_until
 from meteorpi_model import Event, FileRecord, now
 from meteorpi_model.errors import MeteorError
 from tests.system.replication import add_event, add_file, add_statuses, content_of, export_to
@@ -591,6 +594,103 @@ def test_content_damaged_here_is_not_sent(
     assert result.state == "failed"
     assert "file store" in str(result.reason)
     assert peer.kinds == ["file"]
+
+
+# --- several at the same time
+
+
+def reply_of_new_node(document: dict[str, str]) -> Raw:
+    """An answer as our import routes give it: four entities at the same time are welcome."""
+    return Raw(body=json.dumps(document).encode(), headers=((CONCURRENCY_HEADER, "4"),))
+
+
+def test_peer_that_takes_several_at_once_gets_them_after_a_first_success(
+    exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
+) -> None:
+    for number in range(9):
+        add_file(station, tmp_path, number)
+    together = threading.Barrier(4)
+
+    def script(request: Received) -> Answer:
+        if len(peer.received) > 1:
+            together.wait(20)
+        return reply_of_new_node({"state": "complete"})
+
+    with peer_of(script) as peer:
+        export_to(station, peer.url, kinds="file")
+
+        assert exporter.run_round() == 9
+
+    assert not together.broken
+    assert len({announced_id(request) for request in peer.received}) == 9
+
+
+def test_peer_that_says_nothing_gets_one_at_a_time(
+    exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
+) -> None:
+    for number in range(6):
+        add_file(station, tmp_path, number)
+    busy = threading.Lock()
+    overlaps: list[bool] = []
+
+    def script(request: Received) -> Answer:
+        overlaps.append(not busy.acquire(blocking=False))
+        threading.Event().wait(0.02)
+        busy.release()
+        return COMPLETE
+
+    with peer_of(script) as peer:
+        export_to(station, peer.url, kinds="file")
+
+        assert exporter.run_round() == 6
+
+    assert overlaps == [False] * 6
+    assert len({request.connection for request in peer.received}) == 1
+
+
+@pytest.mark.contract("5")
+def test_failures_of_tasks_under_way_together_count_once(
+    exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
+) -> None:
+    for number in range(9):
+        add_file(station, tmp_path, number)
+    together = threading.Barrier(4)
+
+    def script(request: Received) -> Answer:
+        if len(peer.received) == 1:
+            return reply_of_new_node({"state": "complete"})
+        together.wait(20)
+        return Raw(503)
+
+    with peer_of(script) as peer:
+        export_to(station, peer.url, kinds="file")
+
+        assert exporter.run_round() == 5
+
+    (state,) = station.get_export_states()
+    assert (state.failures, state.enabled, state.pending) == (1, True, 8)
+    assert station.get_next_entity_to_export() is None
+
+
+@pytest.mark.contract("5", "B-25")
+def test_silent_peer_does_not_hold_up_other_configurations(
+    station: MeteorDatabase, clock: Clock, tmp_path: Path
+) -> None:
+    for number in range(3):
+        add_file(station, tmp_path, number)
+    exporter = MeteorExporter(station, timeouts=Timeouts(read=30))
+    thread = threading.Thread(target=exporter.run_round)
+    with peer_of([COMPLETE]) as healthy, peer_of([Silence()]) as silent:
+        export_to(station, healthy.url, kinds="file")
+        export_to(station, silent.url, kinds="file")
+        thread.start()
+        wait_until(lambda: len(healthy.received) == 3, 20, "the export to the healthy peer")
+        assert thread.is_alive()
+        assert len(silent.received) == 1
+    thread.join(20)
+    exporter.close()
+
+    assert not thread.is_alive()
 
 
 # --- the lease

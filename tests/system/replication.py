@@ -42,7 +42,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CAMERAS = ("camera_north", "camera_south")
 START = datetime(2015, 4, 1, 20, 0)
 USER, PASSWORD = "importer", "pass word ☄"
-SHORT = Timeouts(connect=2, read=2, reply=4)
+SHORT = Timeouts(connect=5, read=10, reply=20)
 
 
 def status_of(camera_id: str) -> CameraStatus:

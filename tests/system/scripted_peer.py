@@ -101,6 +101,7 @@ class ScriptedPeer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # headers and body go in two pieces
 
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])

@@ -40,7 +40,7 @@ from tests.system.scripted_peer import COMPLETE, Answer, Received, ScriptedPeer
 OpenDatabase = Callable[..., MeteorDatabase]
 MANY = 10**6
 KILLS = {"sqlite": 50, "firebird": 8, "firebird-embedded": 8, "postgresql": 8}
-LEASE_SECONDS = 0.5
+LEASE_SECONDS = 0.3
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_exporter_killed_at_random_again_and_again(
             tell(exporters, "start one")
             child = int(word_of(exporters))
             assert word_of(exporters) == "ready"
-            threading.Event().wait(dice.uniform(0, 2 * LEASE_SECONDS))
+            threading.Event().wait(dice.uniform(0, 0.6))
             os.kill(child, signal.SIGKILL)
             assert word_of(exporters) == "ended"
             progress.append(sum(imports_of(hub.db).values()))
