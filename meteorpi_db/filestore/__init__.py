@@ -12,7 +12,14 @@ from meteorpi_db.filestore.base import (
 )
 from meteorpi_db.filestore.disk import Disk
 from meteorpi_db.filestore.fallback import FallbackFileStore
-from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts, DigestPass, Digests, facts_of
+from meteorpi_db.filestore.hashing import (
+    CHUNK_BYTES,
+    ContentFacts,
+    DigestPass,
+    Digests,
+    HashedContent,
+    facts_of,
+)
 from meteorpi_db.filestore.local import LocalFileStore
 from meteorpi_db.filestore.locations import open_file_store, shown_location
 from meteorpi_db.filestore.memory import MemoryFileStore
@@ -29,6 +36,7 @@ __all__ = [
     "Disk",
     "FallbackFileStore",
     "FileStore",
+    "HashedContent",
     "LocalFileStore",
     "MemoryFileStore",
     "PartialContent",

@@ -14,6 +14,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from queue import Queue
 from types import TracebackType
 from typing import Self
@@ -190,6 +191,45 @@ class DigestPass:
             thread.blocks.put(None)
         for thread in threads:
             thread.join()
+
+
+class HashedContent(Iterable[bytes]):
+    """Bytes in memory that were, or will be, hashed once, however many ask.
+
+    Whoever has to know the SHA-256 of a content before it is stored gives this to the store, which then
+    need not hash it again. That is safe since nobody but this class says what the digests are, and
+    ``bytes`` do not change. The caller's own thread does the work: it pays where several contents are stored
+    at the same time, which keeps every core busy without further threads.
+
+    Args:
+        blocks: all bytes in order; best in pieces of CHUNK_BYTES.
+    """
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = tuple(blocks)
+        if not all(type(block) is bytes for block in self._blocks):
+            raise InvalidDocumentError("content that is hashed before it is stored must be made of bytes")
+        self.size = sum(map(len, self._blocks))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._blocks)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256."""
+        digest = hashlib.sha256()
+        for block in self._blocks:
+            digest.update(block)
+        return digest.hexdigest()
+
+    @cached_property
+    def facts(self) -> ContentFacts:
+        """Size and all digests."""
+        md5, crc32 = hashlib.md5(usedforsecurity=False), 0
+        for block in self._blocks:
+            md5.update(block)
+            crc32 = zlib.crc32(block, crc32)
+        return ContentFacts(size=self.size, md5=md5.hexdigest(), sha256=self.sha256, crc32=crc32)
 
 
 def facts_of(chunks: Iterable[bytes]) -> ContentFacts:

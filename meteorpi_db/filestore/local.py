@@ -38,7 +38,14 @@ from meteorpi_db.filestore.base import (
 from meteorpi_db.filestore.directory import ContentDirectory, stored_milliseconds
 from meteorpi_db.filestore.disk import Disk
 from meteorpi_db.filestore.failures import NO_LINKS, storage_errors
-from meteorpi_db.filestore.hashing import ContentFacts, DigestPass, Digests, Expectation, gather_blocks
+from meteorpi_db.filestore.hashing import (
+    ContentFacts,
+    DigestPass,
+    Digests,
+    Expectation,
+    HashedContent,
+    gather_blocks,
+)
 from meteorpi_db.filestore.layout import Layout, LayoutName
 from meteorpi_db.filestore.local_parts import LocalPartialContent
 from meteorpi_db.filestore.local_sweep import sweep_directory
@@ -202,7 +209,10 @@ class LocalFileStore(FileStore):
         self, file_id: UUID, chunks: Iterable[bytes], expectation: Expectation, *, room_bytes: int
     ) -> StoredContent:
         with self._incoming(file_id, room_bytes) as incoming:
-            facts = self._receive(file_id, incoming, chunks, expectation)
+            if isinstance(chunks, HashedContent):
+                facts = self._receive_hashed(file_id, incoming, chunks, expectation)
+            else:
+                facts = self._receive(file_id, incoming, chunks, expectation)
             expectation.check(facts)
             return self._directory.publish(file_id, incoming.path, incoming.descriptor, facts)
 
@@ -219,6 +229,17 @@ class LocalFileStore(FileStore):
             with storage_errors("flush content", entity_id=file_id):
                 self.disk.flush(incoming.descriptor)
             return digests.facts()
+
+    def _receive_hashed(
+        self, file_id: UUID, incoming: _Incoming, chunks: HashedContent, expectation: Expectation
+    ) -> ContentFacts:
+        expectation.check_size(chunks.size)
+        with storage_errors("write content", entity_id=file_id):
+            for block in chunks:
+                self.disk.write(incoming.descriptor, block)
+        with storage_errors("flush content", entity_id=file_id):
+            self.disk.flush(incoming.descriptor)
+        return chunks.facts
 
     @contextmanager
     def _incoming(self, file_id: UUID, room_bytes: int) -> Iterator[_Incoming]:

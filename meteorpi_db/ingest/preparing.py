@@ -7,15 +7,16 @@ prepared at once; the database hears of them in groups afterwards (:mod:`meteorp
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from meteorpi_db import files, statuses
 from meteorpi_db.files import CheckedFile, NewFile
-from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts
+from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts, HashedContent
 from meteorpi_db.ingest.base import FileItem
 from meteorpi_db.ingest.damage import find_damage
 from meteorpi_db.ingest.identity import file_identity
@@ -93,9 +94,8 @@ def _damage_of(item: FileItem) -> str | None:
 
 def _prepare(db: MeteorDatabase, item: FileItem) -> Prepared:
     name = storable_name(item.name)
-    source = _at_hand(item.source)
-    size, sha256 = _size_and_digest(source)
-    file_id = file_identity(item.camera_id, name, sha256)
+    content = _content_of(item.source)
+    file_id = file_identity(item.camera_id, name, content.sha256)
     new = NewFile(
         mime_type=item.mime_type,
         semantic_type=item.semantic_type,
@@ -109,13 +109,12 @@ def _prepare(db: MeteorDatabase, item: FileItem) -> Prepared:
         held = files.content_row(connection, file_id)
         if held is None:
             statuses.require_key_at(connection, checked.camera_id, checked.time)  # before anything is copied
-
     if held is None:
-        facts = db.store.put(file_id, _chunks(source), size=size, digests={"sha256": sha256})
+        facts = db.store.put(file_id, content, size=content.size, digests={"sha256": content.sha256})
         return Prepared(item=item, checked=checked, facts=facts)
     is_lost = held.is_corrupt or db.store.stat(file_id) is None
     if is_lost:  # taking a folder in again mends what the store has lost since
-        db.bring_content_back(file_id, _chunks(source))
+        db.bring_content_back(file_id, content)
     return Prepared(item=item, checked=checked, facts=held.facts, is_present=True, is_restored=is_lost)
 
 
@@ -124,31 +123,27 @@ def storable_name(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _at_hand(source: Path | bytes) -> Path | bytes:
-    """The bytes of a file of ordinary size: it is hashed before it is stored, and read only once so."""
-    if isinstance(source, bytes) or source.stat().st_size > BYTES_AT_HAND:
-        return source
-    with source.open("rb") as stream:
-        content = stream.read(BYTES_AT_HAND + 1)
-    return source if len(content) > BYTES_AT_HAND else content
+class _FileContent(Iterable[bytes]):
+    """A file too large to be held in memory: read once for its identity, and again to be stored."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size, digest = 0, hashlib.sha256()
+        for block in self:
+            digest.update(block)
+            self.size += len(block)
+        self.sha256 = digest.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as stream:
+            while block := stream.read(CHUNK_BYTES):
+                yield block
 
 
-def _size_and_digest(source: Path | bytes) -> tuple[int, str]:
-    size, digest = 0, hashlib.sha256()
-    for chunk in _chunks(source):
-        digest.update(chunk)
-        size += len(chunk)
-    return size, digest.hexdigest()
-
-
-def _chunks(source: Path | bytes) -> Iterator[bytes]:
+def _content_of(source: Path | bytes) -> HashedContent | _FileContent:
     if isinstance(source, bytes):
-        yield source
-        return
+        return HashedContent([source])
     with source.open("rb") as stream:
-        yield from _blocks(stream)
-
-
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    while block := stream.read(CHUNK_BYTES):
-        yield block
+        if os.fstat(stream.fileno()).st_size > BYTES_AT_HAND:
+            return _FileContent(source)
+        return HashedContent(iter(lambda: stream.read(CHUNK_BYTES), b""))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meteorpi_db.filestore import CHUNK_BYTES, DigestPass, facts_of
+from meteorpi_db.filestore import (
+    CHUNK_BYTES,
+    DigestPass,
+    HashedContent,
+    LocalFileStore,
+    MemoryFileStore,
+    facts_of,
+)
 from meteorpi_db.filestore.hashing import THREADS_FROM_BYTES, Expectation, gather_blocks
 from meteorpi_db.testing.filestore_samples import LARGE, facts
-from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError
+from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError, InvalidDocumentError
 
 
 @pytest.mark.contract("S-152")
@@ -71,3 +81,42 @@ def test_cut_off_body_and_wrong_digest_are_told_apart() -> None:
     assert cut_short.value.context == {"expected": 5, "received": 4}
     assert type(mismatch.value) is DigestMismatchError
     assert mismatch.value.context == {"expected": 5, "received": facts(b"1234").crc32}
+
+
+@pytest.mark.contract("S-152")
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_content_hashed_beforehand_is_stored_with_the_same_facts(blocks: list[bytes]) -> None:
+    content = HashedContent(iter(blocks))
+    store = MemoryFileStore()
+
+    stored = store.put(UUID(int=1), content, size=content.size, digests={"sha256": content.sha256})
+
+    assert content.facts == facts_of(blocks)
+    assert (stored.size, stored.md5, stored.sha256, stored.crc32) == (
+        content.facts.size,
+        content.facts.md5,
+        content.facts.sha256,
+        content.facts.crc32,
+    )
+
+
+@pytest.mark.contract("S-151", "S-152")
+def test_content_hashed_beforehand_is_still_held_against_what_was_announced(tmp_path: Path) -> None:
+    content = HashedContent([b"some ", b"bytes"])
+    store = LocalFileStore(tmp_path)
+    store.prepare()
+
+    with pytest.raises(IncompleteBodyError):
+        store.put(UUID(int=1), content, size=9)
+    with pytest.raises(DigestMismatchError):
+        store.put(UUID(int=1), content, digests={"md5": "0" * 32})
+    stored = store.put(UUID(int=1), content)
+
+    assert stored.md5 == hashlib.md5(b"some bytes").hexdigest()
+    assert store.digests_of(UUID(int=1)) == content.facts
+    assert [path.name for path in tmp_path.iterdir()] == [UUID(int=1).hex]
+
+
+def test_only_bytes_that_cannot_change_are_hashed_beforehand() -> None:
+    with pytest.raises(InvalidDocumentError):
+        HashedContent([bytearray(b"may change")])  # type: ignore[list-item]  # as a careless caller would
