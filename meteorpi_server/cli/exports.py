@@ -29,6 +29,12 @@ _COLUMNS = (
     "last_error",
 )
 _KINDS = ("event", "file")
+_CA_FILE = click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="Trust the certificate authorities in FILE instead.",
+    metavar="FILE",
+)
 
 
 @click.group()
@@ -54,6 +60,7 @@ def list_exports(setup: Setup, output: Output) -> None:
 @click.option("--description", default="", help="Text for people.")
 @click.option("--camera", "cameras", multiple=True, help="Of this camera only; may be repeated.")
 @click.option("--disabled", is_flag=True, help="Store it, but do not export yet.")
+@_CA_FILE
 @password_options
 @json_option
 @pass_setup
@@ -67,6 +74,7 @@ def add_export(
     description: str,
     cameras: tuple[str, ...],
     disabled: bool,
+    ca_file: str | None,
     password: str | None,
 ) -> None:
     """Push events, or files that belong to no event, to the import route TARGET_URL as USER_ID."""
@@ -76,6 +84,8 @@ def add_export(
     configuration.enabled = not disabled
     with setup.open_database() as database:
         _store(database, configuration, "export.create")
+        if configuration.config_id is not None:
+            database.set_export_ca_file(configuration.config_id, ca_file)
     output.facts(_without_password(configuration))
 
 
@@ -86,11 +96,20 @@ def add_export(
 @click.option("--user", "user_id", help="Account at the target.")
 @click.option("--name", help="Name for people.")
 @click.option("--description", help="Text for people.")
+@_CA_FILE
+@click.option("--usual-cas", is_flag=True, help="Trust the usual certificate authorities again.")
 @password_options
 @json_option
 @pass_setup
 def set_export(
-    setup: Setup, output: Output, config_id: UUID, is_enabled: bool | None, password: str | None, **texts: Any
+    setup: Setup,
+    output: Output,
+    config_id: UUID,
+    is_enabled: bool | None,
+    ca_file: str | None,
+    usual_cas: bool,
+    password: str | None,
+    **texts: Any,
 ) -> None:
     """Change the given parts of a configuration; a password that is not given stays as it is."""
     with setup.open_database() as database:
@@ -102,6 +121,8 @@ def set_export(
             if value is not None:
                 setattr(configuration, name, value)
         _store(database, configuration, "export.update")
+        if ca_file or usual_cas:
+            database.set_export_ca_file(config_id, None if usual_cas else ca_file)
     output.facts(_without_password(configuration))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from meteorpi_db import MeteorDatabase
@@ -58,6 +60,24 @@ def test_given_parts_are_changed_and_the_password_kept(meteorpi: Meteorpi, node:
         "x",
     )
     assert meteorpi("exports", "set", "0" * 32, "--disable").code == 5
+
+
+@pytest.mark.contract("14.4", "B-45")
+def test_own_certificate_authority_is_named_and_given_up(
+    meteorpi: Meteorpi, node: MeteorDatabase, tmp_path: Path
+) -> None:
+    authority = tmp_path / "authority.pem"
+    authority.touch()
+    options = ["--ca-file", str(authority), "--password-file", "-"]
+
+    made = meteorpi("exports", "add", "file", TARGET, "u", *options, "--json", given="x\n").json
+    assert [state.ca_file for state in node.get_export_states()] == [str(authority.resolve())]
+    meteorpi("exports", "set", made["config_id"], "--name", "other")
+    assert [state.ca_file for state in node.get_export_states()] == [str(authority.resolve())]
+    meteorpi("exports", "set", made["config_id"], "--usual-cas")
+
+    assert [state.ca_file for state in node.get_export_states()] == [None]
+    assert meteorpi("exports", "set", made["config_id"], "--ca-file", "missing.pem").code == 2
 
 
 @pytest.mark.contract("14.4")
