@@ -28,7 +28,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _SAFE = frozenset({"GET", "HEAD"})
 _LATER = frozenset({502, 503, 504})
 _FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class Patience:
         connect_seconds: for a connection.
         read_seconds: for the next byte of an answer.
         retries: repetitions of a request that may be repeated, after the connection failed or the node
-            answered 502, 503 or 504. The pauses double from 0.2 seconds, and are never longer than 30.
+            answered 502, 503 or 504. The pauses double from 0.2 seconds, and are never longer than 30; a node that
+            asks for more is not asked again.
         sleep: how to pause; tests pass one that does not.
     """
 
@@ -51,7 +52,7 @@ class Patience:
     def pause(self, attempt: int, asked_seconds: float = 0.0) -> None:
         """Wait before attempt number `attempt` + 1; at least what the node asked for, within reason."""
         pause = max(_FIRST_PAUSE_SECONDS * 2**attempt, asked_seconds)
-        self.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
+        self.sleep(min(pause, LONGEST_PAUSE_SECONDS))
 
 
 class Anonymous(AuthBase):
@@ -166,10 +167,11 @@ class Transport:
             except PeerUnavailableError:
                 self.patience.pause(attempt)
                 continue
-            if reply.status_code not in _LATER:
+            wish_seconds = retry_after_seconds(reply)
+            if reply.status_code not in _LATER or wish_seconds > LONGEST_PAUSE_SECONDS:
                 return reply
             reply.close()
-            self.patience.pause(attempt, retry_after_seconds(reply))
+            self.patience.pause(attempt, wish_seconds)
         return self._send_once(method, path, document, headers)
 
     def _send_once(

@@ -246,12 +246,24 @@ def test_busy_node_is_asked_again_and_its_wish_respected(
 
 @pytest.mark.contract("B-37")
 def test_node_that_stays_busy_is_given_up(client: MeteorClient, node: TinyNode, pauses: list[float]) -> None:
-    node.answer_with(answer({}, 503, Retry_After="100000"))
+    node.answer_with(answer({}, 503, Retry_After="30"))
 
     with pytest.raises(UnavailableError):
         client.list_cameras()
 
     assert pauses == [30, 30, 30]
+
+
+@pytest.mark.contract("B-37")
+def test_node_that_wants_to_be_left_alone_for_long_is_not_waited_for(
+    client: MeteorClient, node: TinyNode, pauses: list[float]
+) -> None:
+    node.answer_with(answer({}, 503, Retry_After="3600"))
+
+    with pytest.raises(UnavailableError):
+        client.list_cameras()
+
+    assert pauses == []
 
 
 @pytest.mark.contract("B-37")
