@@ -39,8 +39,8 @@ class Patience:
         connect_seconds: for a connection.
         read_seconds: for the next byte of an answer.
         retries: repetitions of a request that may be repeated, after the connection failed or the node
-            answered 502, 503 or 504. The pauses double from 0.2 seconds, and are never longer than 30; a node that
-            asks for more is not asked again.
+            answered 502, 503 or 504. The pauses double from 0.2 seconds, and are never longer than 30; a
+            node that asks for more is not asked again.
         sleep: how to pause; tests pass one that does not.
     """
 

@@ -17,6 +17,7 @@ from meteorpi_server.context import current_database
 
 MOST_EVENTS: Final = 60
 MOST_PICTURES: Final = 24
+YEARS: Final = range(1900, 3000)
 POLICY: Final = (
     "default-src 'none'; img-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -47,11 +48,18 @@ def show_latest_night() -> ResponseReturnValue:
 @blueprint.get("/night/<date>")
 def show_night(date: str) -> ResponseReturnValue:
     """Show the night that begins at noon UTC of `date`, such as 2015-04-01."""
+    return _page(noon_of(date))
+
+
+def noon_of(date: str) -> datetime:
+    """Noon of a date; `NotFound` for what is none, and for years in which nobody can have recorded anything."""
     try:
-        evening = datetime.strptime(date, "%Y-%m-%d")  # noqa: DTZ007 - naive UTC throughout
+        midnight = datetime.strptime(date, "%Y-%m-%d")  # noqa: DTZ007 - naive UTC throughout
     except ValueError as error:
         raise NotFound("there is no such night") from error
-    return _page(evening + _DAY / 2)
+    if midnight.year not in YEARS:
+        raise NotFound("there is no such night")
+    return midnight + _DAY / 2
 
 
 @blueprint.get("/night/style.css")
