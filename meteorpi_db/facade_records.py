@@ -146,9 +146,11 @@ class FileMethods(FacadePart):
             contents.remove_source(Path(source))
         return record
 
-    def register_many(self, items: Sequence[tuple[NewFile, str | Path, UUID | None]]) -> list[FileRecord]:
-        """`add_file` for several files in one transaction; the sources stay where they are."""
-        return self._register([self._registration(new, path, file_id) for new, path, file_id in items])
+    def register_many(
+        self, items: Sequence[tuple[NewFile, str | Path | Iterable[bytes], UUID | None]]
+    ) -> list[FileRecord]:
+        """`add_file` for several files in one transaction: all of them or none; the sources stay."""
+        return self._register([self._registration(new, source, file_id) for new, source, file_id in items])
 
     def _register(self, registrations: Sequence[Registration]) -> list[FileRecord]:
         origin = Origin(registered_at=self._now())

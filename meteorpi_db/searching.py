@@ -276,14 +276,14 @@ def iterate(
     """
     with transactions.reading() as connection:
         plan = plan_search(connection, search)
-    left, skip, behind = search.limit, search.skip, None
-    while True:
-        size = min(PAGE, left) if left else PAGE
+    left, skip, behind = search.limit or None, search.skip, None
+    while left is None or left:
+        size = PAGE if left is None else min(PAGE, left)
         with transactions.reading() as connection:
             found = plan.find(connection, size, skip, behind)
             entities = fetch(connection, found)
         yield from entities
-        left -= len(found.keys)
-        if len(found.keys) < size or (search.limit and not left):
+        if len(found.keys) < size:
             return
+        left = None if left is None else left - size
         skip, behind = 0, found.keys[-1]
