@@ -149,15 +149,23 @@ class Hub:
     Args:
         db: its database; the account `USER` is made in it.
         port: 0 takes a free one.
+
+    Attributes:
+        requests: number of requests that have come.
     """
 
     def __init__(self, db: MeteorDatabase, port: int = 0) -> None:
         self.db = db
+        self.requests = 0
         db.create_or_update_user(USER, PASSWORD, ["import"])
         self.meteor_app = MeteorApp(db=db)
         importer_api.add_routes(meteor_app=self.meteor_app)
+        self.meteor_app.app.before_request(self._count)
         self._server = create_server(self.meteor_app.app, host=LOOPBACK, port=port, threads=4)
         self.port: int = self._server.effective_port
+
+    def _count(self) -> None:
+        self.requests += 1
 
     @property
     def url(self) -> str:
