@@ -75,6 +75,11 @@ class ExporterLease:
         """End the work in progress at its next check, and take up no other."""
         self._stopped.set()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stopped.is_set()
+
     @contextmanager
     def _kept(self) -> Iterator[None]:
         done = threading.Event()

@@ -38,7 +38,7 @@ logger = logging.getLogger("meteorpi.db.export")
 
 JOB_ID: Final = "meteorpi_export"
 DEFAULT_LEASE_SECONDS: Final = 30.0
-_CLOSE_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 2.0
 
 
 class MeteorExporter:
@@ -119,7 +119,8 @@ class MeteorExporter:
                     while sent := self._mark_and_send():
                         handled += sent
                 except WorkStoppedError as error:
-                    logger.warning("export round stopped reason=%s", error.detail)
+                    level = logging.INFO if self._lease.is_stopped else logging.WARNING
+                    logger.log(level, "export round stopped reason=%s", error.detail)
         return handled
 
     def close(self) -> None:
