@@ -28,7 +28,7 @@ WIDTHS: Final = (110, 220, 440, 880, 1760)
 """Widths in pixels that thumbnails are made in; few, so that nobody can fill the disk by asking for each."""
 
 DEFAULT_WIDTH: Final = 220
-FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "FITS")
 """Decoders that are let at the files of strangers."""
 
 _DECODING_AT_ONCE: Final = 2
@@ -130,6 +130,9 @@ def _make(path: Path, width: int, max_pixels: int, file_id: UUID) -> bytes:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise NotFoundError(f"the picture has more than {max_pixels} pixels", entity_id=file_id)
+            if image.format == "FITS" and image.tile[0][0] != "raw":
+                # Pillow would decompress the whole of it into memory, however much that is.
+                raise NotFoundError("the picture is a compressed FITS file", entity_id=file_id)
             image.draft("RGB", (width, image.height))  # lets the JPEG decoder skip most of the work
             upright = ImageOps.exif_transpose(_eight_bits(image))
             upright.thumbnail((width, upright.height))

@@ -17,6 +17,9 @@ from meteorpi_server.context import current_database
 
 MOST_EVENTS: Final = 60
 MOST_PICTURES: Final = 24
+PICTURE_TYPES: Final = frozenset(
+    {"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/fits"}
+)
 YEARS: Final = range(1900, 3000)
 POLICY: Final = (
     "default-src 'none'; img-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none';"
@@ -52,7 +55,7 @@ def show_night(date: str) -> ResponseReturnValue:
 
 
 def noon_of(date: str) -> datetime:
-    """Noon of a date; `NotFound` for what is none, and for years in which nobody can have recorded anything."""
+    """Noon of a date; `NotFound` for what is none, and for years in which nobody recorded anything."""
     try:
         midnight = datetime.strptime(date, "%Y-%m-%d")  # noqa: DTZ007 - naive UTC throughout
     except ValueError as error:
@@ -109,7 +112,7 @@ def night_of(db: MeteorDatabase, noon: datetime) -> Night:
 
 def is_picture(record: FileRecord) -> bool:
     """Whether a browser can be shown a small copy of the file."""
-    return record.mime_type in ("image/jpeg", "image/png", "image/bmp", "image/gif")
+    return record.mime_type in PICTURE_TYPES
 
 
 def picture_of(event: Event) -> FileRecord | None:

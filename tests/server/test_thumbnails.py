@@ -205,3 +205,36 @@ def test_thumbnails_lie_beside_a_local_store() -> None:
     assert default_directory("/var/lib/files") == Path("/var/lib/files-thumbnails")
     assert default_directory("memory:") is None
     assert [round_width(width) for width in (1, 110, 111, 9999)] == [110, 110, 220, WIDTHS[-1]]
+
+
+def fits(*headers: list[str]) -> bytes:
+    """A FITS file with these headers behind each other, and as many bytes of data as a picture of 8 by 6 has."""
+    units = ["".join(f"{card:<80}" for card in [*header, "END"]).encode().ljust(2880) for header in headers]
+    return b"".join(units) + bytes(range(48)).ljust(2880, b"\0")
+
+
+def cards(**values: object) -> list[str]:
+    return [f"{name:<8}= {value}" for name, value in values.items()]
+
+
+PICTURE = cards(SIMPLE="T", BITPIX=8, NAXIS=2, NAXIS1=8, NAXIS2=6)
+COMPRESSED = cards(
+    XTENSION="'BINTABLE'", ZIMAGE="T", ZCMPTYPE="'GZIP_1  '", BITPIX=8, NAXIS=2, NAXIS1=8, NAXIS2=1,
+    ZBITPIX=8, ZNAXIS=2, ZNAXIS1=8, ZNAXIS2=6,
+)  # fmt: skip
+
+
+def test_fits_picture_of_a_meteor_camera_becomes_jpeg(node: Node) -> None:
+    record = node.add_file(fits(PICTURE), mime_type="image/fits")
+
+    assert size_of(thumbnail(node, record)) == (8, 6)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [fits(cards(SIMPLE="T", BITPIX=8, NAXIS=0), COMPRESSED), fits(cards(SIMPLE="T")), fits(PICTURE)[:2880]],
+)
+def test_compressed_and_damaged_fits_pictures_are_not_found(node: Node, content: bytes) -> None:
+    record = node.add_file(content, mime_type="image/fits")
+
+    assert node.get(f"/files/thumbnail/{id_of(record).hex}").status_code == 404
