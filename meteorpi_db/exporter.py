@@ -26,7 +26,7 @@ from meteorpi_db.export_rule import FailureRule
 from meteorpi_db.export_schedule import ExportScheduler
 from meteorpi_db.exports import ExportState
 from meteorpi_db.tasks import EventExportTask, ExportTask, FileExportTask
-from meteorpi_model.errors import MeteorError, WorkStoppedError
+from meteorpi_model.errors import MeteorError, UnavailableError, WorkStoppedError
 from meteorpi_model.export import ExportConfiguration
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ class MeteorExporter:
 
     def _scheduled_round(self) -> None:
         self._idle.clear()
-        self._switch_job("pause_job")
         try:
+            self._switch_job("pause_job")
             handled = self.run_round()
             logger.debug("export round done tasks=%d", handled)
         except Exception:  # whatever it is, the next round must come
@@ -160,8 +160,10 @@ class MeteorExporter:
     def _mark(self, configuration: ExportConfiguration) -> None:
         try:
             self.db.mark_entities_to_export(configuration)
-        except ValueError as error:  # deleted meanwhile, or a search stored by another version
-            logger.warning("not marked config_id=%s reason=%s", configuration.config_id, error)
+        except UnavailableError:
+            raise
+        except MeteorError as error:  # deleted meanwhile, or a search stored by another version
+            logger.warning("not marked config_id=%s reason=%s", configuration.config_id, error.detail)
 
     def _handle(self, task: ExportTask, check: Check) -> PushState:
         """Drive one task to its end; every exception counts as its failure (B-25)."""
