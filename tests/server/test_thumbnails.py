@@ -208,7 +208,7 @@ def test_thumbnails_lie_beside_a_local_store() -> None:
 
 
 def fits(*headers: list[str]) -> bytes:
-    """A FITS file with these headers behind each other, and as many bytes of data as a picture of 8 by 6 has."""
+    """A FITS file with these headers behind each other, and the bytes of a picture of 8 by 6 pixels."""
     units = ["".join(f"{card:<80}" for card in [*header, "END"]).encode().ljust(2880) for header in headers]
     return b"".join(units) + bytes(range(48)).ljust(2880, b"\0")
 
