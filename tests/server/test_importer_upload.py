@@ -15,7 +15,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from meteorpi_model.errors import IncompleteBodyError, InvalidDocumentError, MeteorError
 from meteorpi_server.importer_api.upload import IncomingFile, incoming_file
 
-HEAD = b'--BOUND\r\nContent-Disposition: form-data; name="file"; filename="file"\r\nContent-Type: image/png\r\n\r\n'
+HEAD = (
+    b'--BOUND\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
+    b"Content-Type: image/png\r\n\r\n"
+)
 TAIL = b"\r\n--BOUND--\r\n"
 
 
