@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from meteorpi_db import tables
+from meteorpi_db import limits, tables
 from meteorpi_model import milliseconds_to_utc_datetime
 from meteorpi_model.errors import InvalidDocumentError
 
@@ -53,18 +53,13 @@ def record(
     connection.execute(
         insert(_ENTRY).values(
             recorded_at=now,
-            actor=_fitting(actor, tables.NAME_LENGTH),
-            action=_fitting(action, _ACTION_LENGTH),
-            subject=_fitting(subject, tables.NAME_LENGTH),
-            detail=None if detail is None else _fitting(detail, tables.TEXT_LENGTH),
-            address=None if address is None else _fitting(address, _ADDRESS_LENGTH),
+            actor=limits.fitting_text(actor, tables.NAME_LENGTH),
+            action=limits.fitting_text(action, _ACTION_LENGTH),
+            subject=limits.fitting_text(subject, tables.NAME_LENGTH),
+            detail=None if detail is None else limits.fitting_text(detail, tables.TEXT_LENGTH),
+            address=None if address is None else limits.fitting_text(address, _ADDRESS_LENGTH),
         )
     )
-
-
-def _fitting(text: str, length: int) -> str:
-    printable = text.replace("\x00", "\ufffd").encode(errors="replace").decode()
-    return printable[:length]
 
 
 def entries(connection: Connection, limit: int, before_id: int | None) -> list[AuditEntry]:

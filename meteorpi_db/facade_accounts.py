@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from meteorpi_db import audit, limits, tables, throttle, tokens, users
+from meteorpi_db import audit, limits, throttle, tokens, users
 from meteorpi_db.audit import AuditEntry
 from meteorpi_db.facade import FacadePart
 from meteorpi_db.passwords import PasswordChecker
@@ -32,10 +32,8 @@ class AccountMethods(FacadePart):
         """
         if not isinstance(user_id, str) or not isinstance(password, str):
             raise NotAuthenticatedError("wrong user or password")
-        found = None
-        if "\x00" not in user_id and len(user_id) <= tables.USER_ID_LENGTH:
-            with self.transactions.reading() as connection:
-                found = users.credentials_of(connection, user_id)
+        with self.transactions.reading() as connection:
+            found = users.credentials_of(connection, user_id)
         stored = None if found is None else found.password_hash
         is_right = self.password_checker.check(user_id, password, stored)
         if found is None or not is_right or not found.is_enabled:

@@ -44,6 +44,11 @@ def _check_encodable(value: str, name: str) -> None:
         raise InvalidDocumentError(f"{name} has half a surrogate pair", pointer=f"/{name}") from error
 
 
+def fitting_text(value: str, longest: int) -> str:
+    """`value` in a form that can be kept, for what must be noted whatever somebody sent."""
+    return value.replace("\x00", "\ufffd").encode(errors="replace").decode()[:longest]
+
+
 def checked_optional_text(value: object, name: str, longest: int) -> str | None:
     """`checked_text`, or None for None."""
     return None if value is None else checked_text(value, name, longest, may_be_empty=True)

@@ -30,7 +30,7 @@ def check(connection: Connection, subject: str, now: int) -> None:
         TooManyAttemptsError: not yet; says for how many seconds.
     """
     statement = select(_FAILURE.c.failures, _FAILURE.c.last_failure_at).where(
-        _FAILURE.c.subject == _checked(subject)
+        _FAILURE.c.subject == _noted(subject)
     )
     row = connection.execute(statement).first()
     if row is None:
@@ -48,7 +48,7 @@ def _pause_seconds(failures: int) -> int:
 
 def record_failure(connection: Connection, subject: str, now: int) -> None:
     """Count a failed attempt."""
-    name = _checked(subject)
+    name = _noted(subject)
     connection.execute(
         delete(_FAILURE).where(_FAILURE.c.last_failure_at < now - 1000 * FORGOTTEN_AFTER_SECONDS)
     )
@@ -60,17 +60,15 @@ def record_failure(connection: Connection, subject: str, now: int) -> None:
 
 def is_known(connection: Connection, subject: str) -> bool:
     """Whether failures of `subject` are counted."""
-    statement = select(_FAILURE.c.failures).where(_FAILURE.c.subject == _checked(subject))
+    statement = select(_FAILURE.c.failures).where(_FAILURE.c.subject == _noted(subject))
     return connection.execute(statement).first() is not None
 
 
 def clear(connection: Connection, subject: str) -> None:
     """Forget the failures of `subject`."""
-    connection.execute(delete(_FAILURE).where(_FAILURE.c.subject == _checked(subject)))
+    connection.execute(delete(_FAILURE).where(_FAILURE.c.subject == _noted(subject)))
 
 
-def _checked(subject: str) -> str:
-    # The user id in it comes from whoever tries, so what is too long is cut and not refused.
-    return limits.checked_text(
-        subject.replace("\x00", "")[: tables.NAME_LENGTH], "subject", tables.NAME_LENGTH
-    )
+def _noted(subject: str) -> str:
+    # The user id in it comes from whoever tries: it is made to fit, not refused.
+    return limits.fitting_text(subject, tables.NAME_LENGTH)

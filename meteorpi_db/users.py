@@ -52,7 +52,11 @@ class Credentials:
 
 
 def credentials_of(connection: Connection, user_id: str) -> Credentials | None:
-    """What is stored for an account; None when there is none."""
+    """What is stored for an account; None when there is none, or `user_id` cannot be one."""
+    try:
+        limits.checked_text(user_id, "user_id", tables.USER_ID_LENGTH)
+    except InvalidDocumentError:
+        return None
     statement = select(_USER.c.password_hash, _USER.c.role_mask, _USER.c.is_enabled)
     row = connection.execute(statement.where(_USER.c.user_id == user_id)).first()
     return None if row is None else Credentials(row.password_hash, row.role_mask, row.is_enabled)
@@ -73,7 +77,7 @@ def all_accounts(connection: Connection) -> list[Account]:
         Account(
             user=User(row.user_id, row.role_mask),
             is_enabled=row.is_enabled,
-            cameras=sorted(cameras[row.user_id]) if row.is_restricted else None,
+            cameras=sorted(cameras.get(row.user_id, [])) if row.is_restricted else None,
             created_at=milliseconds_to_utc_datetime(row.created_at),
         )
         for row in sorted(connection.execute(select(_USER)).all(), key=lambda row: str(row.user_id))
