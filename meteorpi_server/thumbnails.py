@@ -34,6 +34,7 @@ FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "FITS")
 _DECODING_AT_ONCE: Final = 2
 _WRITES_BETWEEN_SWEEPS: Final = 64
 _JPEG_QUALITY: Final = 82
+_FITS_BLOCK_BYTES: Final = 2880
 # What Pillow's decoders are known to raise on damaged files; warnings, where they are made errors.
 _DECODER_ERRORS: Final = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, struct.error,
@@ -135,10 +136,19 @@ def _make(path: Path, width: int, max_pixels: int, file_id: UUID) -> bytes:
                 raise NotFoundError("the picture is a compressed FITS file", entity_id=file_id)
             image.draft("RGB", (width, image.height))  # lets the JPEG decoder skip most of the work
             upright = ImageOps.exif_transpose(_eight_bits(image))
+            if image.format == "FITS" and _is_of_rms(path):
+                upright = ImageOps.flip(upright)
             upright.thumbnail((width, upright.height))
             return _as_jpeg(upright)
     except (*_DECODER_ERRORS, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise NotFoundError("the file is no picture that can be read", entity_id=file_id) from error
+
+
+def _is_of_rms(path: Path) -> bool:
+    """Whether a FITS file is of an RMS station: they put the top row first, the standard the bottom one."""
+    with path.open("rb") as stream:
+        header = stream.read(_FITS_BLOCK_BYTES)
+    return b"NFRAMES =" in header and b"CAMNO   =" in header
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -230,6 +230,22 @@ def test_fits_picture_of_a_meteor_camera_becomes_jpeg(node: Node) -> None:
     assert size_of(thumbnail(node, record)) == (8, 6)
 
 
+def test_fits_picture_of_an_rms_station_is_upright(node: Node) -> None:
+    """Dark rows come first: they are at the bottom by the standard, at the top in what these stations write."""
+    usual = node.add_file(fits(PICTURE), mime_type="image/fits")
+    of_rms = node.add_file(fits([*PICTURE, *cards(NFRAMES=256, CAMNO="'XX0001'")]), mime_type="image/fits")
+
+    assert bright_ends(thumbnail(node, usual)) == (True, False)
+    assert bright_ends(thumbnail(node, of_rms)) == (False, True)
+
+
+def bright_ends(jpeg: bytes) -> tuple[bool, bool]:
+    """Whether the top, and the bottom, is brighter than the middle."""
+    image = Image.open(io.BytesIO(jpeg)).convert("L")
+    top, middle, bottom = (image.getpixel((4, row)) for row in (0, 3, 5))
+    return top > middle, bottom > middle
+
+
 @pytest.mark.parametrize(
     "content",
     [fits(cards(SIMPLE="T", BITPIX=8, NAXIS=0), COMPRESSED), fits(cards(SIMPLE="T")), fits(PICTURE)[:2880]],
