@@ -231,7 +231,7 @@ def test_fits_picture_of_a_meteor_camera_becomes_jpeg(node: Node) -> None:
 
 
 def test_fits_picture_of_an_rms_station_is_upright(node: Node) -> None:
-    """Dark rows come first: they are at the bottom by the standard, at the top in what these stations write."""
+    """Dark rows come first: at the bottom by the standard, at the top in what these stations write."""
     usual = node.add_file(fits(PICTURE), mime_type="image/fits")
     of_rms = node.add_file(fits([*PICTURE, *cards(NFRAMES=256, CAMNO="'XX0001'")]), mime_type="image/fits")
 
