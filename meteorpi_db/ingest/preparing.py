@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from meteorpi_db import files, statuses
-from meteorpi_db.files import CheckedFile, NewFile
+from meteorpi_db.files import CheckedFile, ContentRow, NewFile
 from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts, HashedContent
 from meteorpi_db.ingest.base import FileItem
 from meteorpi_db.ingest.damage import find_damage
@@ -37,15 +37,13 @@ class Prepared:
         item: where it came from.
         checked: what to record.
         facts: of the content, which is durable in the store.
-        is_present: the record was held before.
-        is_restored: it was, but the content had been lost and is back.
+        is_present: the record was held before, and so was the content.
     """
 
     item: FileItem
     checked: CheckedFile
     facts: ContentFacts
     is_present: bool = False
-    is_restored: bool = False
 
     @property
     def file_id(self) -> UUID:
@@ -68,54 +66,81 @@ class Failed:
     is_damaged: bool
 
 
-def prepare(db: MeteorDatabase, item: FileItem) -> Prepared | Failed:
-    """Look for damage, find the identity, and put the content into the store unless it is there.
+class Preparation:
+    """Prepares files, for any number of threads.
 
-    Raises:
-        StoreFullError, UnavailableError: the node itself cannot go on.
+    Args:
+        db: whose store the contents go to.
     """
-    try:
-        damage = _damage_of(item)
-        if damage is not None:
-            return Failed(item=item, reason=damage, is_damaged=True)
-        return _prepare(db, item)
-    except OSError as error:
-        reason = f"the file cannot be read: {error.strerror or error}"
-    except (DigestMismatchError, IncompleteBodyError):
-        reason = "the file changed while it was read"
-    except InvalidDocumentError as error:
-        reason = f"the file cannot be recorded: {error.detail}"
-    return Failed(item=item, reason=reason, is_damaged=False)
+
+    def __init__(self, db: MeteorDatabase) -> None:
+        self._db = db
+        self._covered_from: dict[str, int] = {}
+
+    def prepare(self, item: FileItem) -> Prepared | Failed:
+        """Look for damage, find the identity, and put the content into the store unless it is there.
+
+        Raises:
+            StoreFullError, UnavailableError: the node itself cannot go on.
+        """
+        try:
+            damage = _damage_of(item)
+            if damage is not None:
+                return Failed(item=item, reason=damage, is_damaged=True)
+            return self._prepare(item)
+        except OSError as error:
+            reason = f"the file cannot be read: {error.strerror or error}"
+        except (DigestMismatchError, IncompleteBodyError):
+            reason = "the file changed while it was read"
+        except InvalidDocumentError as error:
+            reason = f"the file cannot be recorded: {error.detail}"
+        return Failed(item=item, reason=reason, is_damaged=False)
+
+    def _prepare(self, item: FileItem) -> Prepared:
+        name = storable_name(item.name)
+        content = _content_of(item.source)
+        file_id = file_identity(item.camera_id, name, content.sha256)
+        new = NewFile(
+            mime_type=item.mime_type,
+            semantic_type=item.semantic_type,
+            file_time=item.file_time,
+            metas=item.meta,
+            camera_id=item.camera_id,
+            file_name=name,
+        )
+        checked = files.check_file(new, file_id, item.camera_id)
+        held = self._held(file_id)
+        if held is not None:
+            return Prepared(item=item, checked=checked, facts=held.facts, is_present=True)
+        self._require_status(checked)
+        facts = self._db.store.put(file_id, content, size=content.size, digests={"sha256": content.sha256})
+        return Prepared(item=item, checked=checked, facts=facts)
+
+    def _held(self, file_id: UUID) -> ContentRow | None:
+        """The row of a file that needs nothing done. The store is asked first: it mostly knows of nothing."""
+        if self._db.store.stat(file_id) is None:
+            return None
+        with self._db.transactions.reading() as connection:
+            held = files.content_row(connection, file_id)
+        if held is not None and held.is_corrupt:
+            self._db.store.delete(file_id)  # what was found to be wrong makes room for what is right
+            return None
+        return held
+
+    def _require_status(self, checked: CheckedFile) -> None:
+        """Refuse a file that no status covers before its content is copied.
+
+        A camera that has a status at one time has one at every later time, so most files need no query.
+        """
+        covered_from = self._covered_from.get(checked.camera_id)
+        if covered_from is None or checked.time < covered_from:
+            with self._db.transactions.reading() as connection:
+                statuses.require_key_at(connection, checked.camera_id, checked.time)
+            self._covered_from[checked.camera_id] = checked.time
 
 
 def _damage_of(item: FileItem) -> str | None:
     return None if isinstance(item.source, bytes) else find_damage(item.source, item.mime_type)
-
-
-def _prepare(db: MeteorDatabase, item: FileItem) -> Prepared:
-    name = storable_name(item.name)
-    content = _content_of(item.source)
-    file_id = file_identity(item.camera_id, name, content.sha256)
-    new = NewFile(
-        mime_type=item.mime_type,
-        semantic_type=item.semantic_type,
-        file_time=item.file_time,
-        metas=item.meta,
-        camera_id=item.camera_id,
-        file_name=name,
-    )
-    checked = files.check_file(new, file_id, item.camera_id)
-    with db.transactions.reading() as connection:
-        held = files.content_row(connection, file_id)
-        if held is None:
-            statuses.require_key_at(connection, checked.camera_id, checked.time)  # before anything is copied
-    if held is None:
-        facts = db.store.put(file_id, content, size=content.size, digests={"sha256": content.sha256})
-        return Prepared(item=item, checked=checked, facts=facts)
-    is_lost = held.is_corrupt or db.store.stat(file_id) is None
-    if is_lost:  # taking a folder in again mends what the store has lost since
-        db.bring_content_back(file_id, content)
-    return Prepared(item=item, checked=checked, facts=held.facts, is_present=True, is_restored=is_lost)
 
 
 def storable_name(name: str) -> str:

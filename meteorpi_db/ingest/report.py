@@ -48,7 +48,7 @@ class IngestReport:
         events: events stored.
         files_present: files that were held before.
         events_present: events that were held before.
-        files_restored: contents put back that the file store had lost.
+        files_restored: those of them whose content had to be put into the file store again.
         bytes: content stored.
         cameras: cameras that files or events came from.
         quarantined: damaged files.

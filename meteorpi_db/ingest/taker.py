@@ -22,10 +22,11 @@ from meteorpi_db import contents, events, files, statuses
 from meteorpi_db.events import NewEvent
 from meteorpi_db.files import Origin
 from meteorpi_db.ingest.base import DamageItem, EventItem, FileItem, Item, LeftOutItem, StatusItem
-from meteorpi_db.ingest.preparing import Failed, Prepared, prepare
+from meteorpi_db.ingest.preparing import Failed, Preparation, Prepared
 from meteorpi_db.ingest.quarantine import Quarantine
 from meteorpi_db.ingest.report import IngestReport, Progress, Trouble
 from meteorpi_db.ingest.setups import store_setup
+from meteorpi_db.statuses import StatusKey
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import InvalidDocumentError
 
@@ -88,6 +89,7 @@ class Taker:
         workers: int | None = None,
     ) -> None:
         self._db = db
+        self._preparation = Preparation(db)
         self._quarantine = quarantine
         self._report = report
         self._progress = progress
@@ -150,7 +152,7 @@ class Taker:
         path = item.source
         if isinstance(path, Path) and path in self._of_events:
             return self._of_events[path]
-        pending = _PendingFile(self._threads.submit(prepare, self._db, item))
+        pending = _PendingFile(self._threads.submit(self._preparation.prepare, item))
         if isinstance(path, Path) and is_remembered:
             self._of_events[path] = pending
         return pending
@@ -235,16 +237,20 @@ class Taker:
         origin = Origin(registered_at=utc_datetime_to_milliseconds(self._db.clock()))
         checked = [(_new_event(entry), entry.item.event_id) for entry in pending]
 
-        def operation(connection: Connection) -> tuple[set[UUID], int]:
-            stored = {
-                file.file_id
-                for file in prepared
-                if not file.is_present and _insert_file(connection, file, origin)
-            }
-            return stored, sum(_insert_event(connection, *event, origin) for event in checked)
+        def operation(connection: Connection) -> tuple[set[UUID], set[UUID], int]:
+            fresh = {file.file_id: file for file in prepared if not file.is_present}
+            held = files.content_rows_of(connection, fresh)
+            stored = fresh.keys() - held.keys()
+            _insert_files(connection, [fresh[file_id] for file_id in fresh if file_id in stored], origin)
+            for row in held.values():
+                if row.is_corrupt:
+                    contents.mark_corrupt(connection, row.file_id, False, origin.registered_at)
+            return stored, set(held), sum(_insert_event(connection, *each, origin) for each in checked)
 
-        stored, stored_events = self._db.transactions.write(operation) if prepared or checked else (set(), 0)
-        self._count(prepared, stored)
+        stored, restored, stored_events = (
+            self._db.transactions.write(operation) if prepared or checked else (set(), set(), 0)
+        )
+        self._count(prepared, stored, restored)
         self._report.events += stored_events
         self._report.events_present += len(checked) - stored_events
         if self._move:
@@ -257,7 +263,7 @@ class Taker:
             contents.remove_source(path)
         self._sources.clear()
 
-    def _count(self, prepared: list[Prepared], stored: set[UUID]) -> None:
+    def _count(self, prepared: list[Prepared], stored: set[UUID], restored: set[UUID]) -> None:
         report = self._report
         for file in prepared:
             report.cameras.add(file.item.camera_id)
@@ -265,9 +271,11 @@ class Taker:
                 stored.discard(file.file_id)  # the same file may lie in the folder twice
                 report.files += 1
                 report.bytes += file.facts.size
-            else:
-                report.files_present += 1
-                report.files_restored += file.is_restored
+                continue
+            report.files_present += 1
+            if file.file_id in restored:
+                restored.discard(file.file_id)
+                report.files_restored += 1
 
 
 def _files_of(entry: _Entry) -> tuple[_PendingFile, ...]:
@@ -285,13 +293,26 @@ def _new_event(entry: _PendingEvent) -> NewEvent:
     )
 
 
-def _insert_file(connection: Connection, file: Prepared, origin: Origin) -> bool:
-    checked = file.checked
-    if files.pk_of(connection, checked.file_id) is not None:
-        return False
-    status = statuses.require_key_at(connection, checked.camera_id, checked.time)
-    files.insert_file(connection, checked, status, file.facts, origin)
-    return True
+def _insert_files(connection: Connection, prepared: list[Prepared], origin: Origin) -> None:
+    keys: dict[str, StatusKey | None] = {}
+    for camera_id in {file.checked.camera_id for file in prepared}:
+        times = [file.checked.time for file in prepared if file.checked.camera_id == camera_id]
+        earliest = statuses.key_at(connection, camera_id, min(times))
+        # In force at both ends, a status is in force between them.
+        keys[camera_id] = earliest if earliest == statuses.key_at(connection, camera_id, max(times)) else None
+    files.insert_files(
+        connection,
+        [
+            (
+                file.checked,
+                keys[file.checked.camera_id]
+                or statuses.require_key_at(connection, file.checked.camera_id, file.checked.time),
+                file.facts,
+            )
+            for file in prepared
+        ],
+        origin,
+    )
 
 
 def _insert_event(connection: Connection, new: NewEvent, event_id: UUID, origin: Origin) -> bool:
