@@ -51,6 +51,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "tokens": "tokens",
     "exports": "exports",
     "report": "reports",
+    "timelapse": "timelapse",
     "delete": "deleting",
     "verify": "verifying",
     "demo": "demo",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -22,8 +23,15 @@ Item = TypeVar("Item")
 
 ANY_CAMERA = "any"
 _SKY_CLARITY = NSString("skyClarity")
+
+
+def _just_before(context: click.Context, parameter: click.Parameter, time: datetime) -> datetime:
+    """A range begins with FROM; searches are for what is strictly later."""
+    return time - timedelta(milliseconds=1)
+
+
 _RANGE = (
-    click.argument("after", metavar="[FROM]", type=TIME, default="24h"),
+    click.argument("after", metavar="[FROM]", type=TIME, default="24h", callback=_just_before),
     click.argument("before", metavar="[TO]", type=TIME, default="now"),
     click.argument("camera_id", metavar="[CAMERA]", required=False),
     click.option("--label", help="Heading of the report."),
@@ -53,7 +61,7 @@ def report() -> None:
 def report_cameras(setup: Setup, output: Output, label: str | None, **interval: Any) -> None:
     """Cameras: mark, set-up, visible regions, and how many files and events match."""
     with setup.open_database() as database:
-        chosen = _camera(database, interval["camera_id"])
+        chosen = chosen_camera(database, interval["camera_id"])
         rows = []
         for camera_id in database.get_cameras() if chosen is None else [chosen]:
             scope = {
@@ -154,7 +162,7 @@ def report_images(
 def report_disk(setup: Setup, output: Output, label: str | None, **interval: Any) -> None:
     """Disk usage by type and day."""
     with setup.open_database() as database:
-        camera_id = _camera(database, interval["camera_id"])
+        camera_id = chosen_camera(database, interval["camera_id"])
         usage = database.get_disk_usage(camera_id, interval["after"], interval["before"])
     _head(output, label)
     rows = [{**asdict(each), "size": size_text(each.size_bytes), "day": each.day} for each in usage]
@@ -176,7 +184,7 @@ _DISK_COLUMNS = ("day", "semantic_type", "files", "size")
 def report_triggers(setup: Setup, output: Output, label: str | None, **interval: Any) -> None:
     """Images and events by the hour, with mean clarity of the sky and altitude of the sun."""
     with setup.open_database() as database:
-        camera_id = _camera(database, interval["camera_id"])
+        camera_id = chosen_camera(database, interval["camera_id"])
         rates = database.get_hourly_rates(camera_id, interval["after"], interval["before"])
     _head(output, label)
     output.rows([asdict(rate) for rate in rates], ("hour", "images", "events", "sky_clarity", "sun_altitude"))
@@ -192,12 +200,13 @@ def sky_clarity(record: FileRecord) -> int | float | None:
     return next((item.float_value() for item in record.meta if item.key == _SKY_CLARITY), None)
 
 
-def _camera(database: MeteorDatabase, camera_id: str | None) -> str | None:
+def chosen_camera(database: MeteorDatabase, camera_id: str | None) -> str | None:
+    """The camera that a report is on: that of the node unless one is named, None for `any`."""
     return None if camera_id == ANY_CAMERA else camera_id or database.installation_id
 
 
 def _scope(database: MeteorDatabase, interval: dict[str, Any]) -> dict[str, Any]:
-    camera_id = _camera(database, interval["camera_id"])
+    camera_id = chosen_camera(database, interval["camera_id"])
     return {"camera_ids": camera_id, "after": interval["after"], "before": interval["before"]}
 
 
