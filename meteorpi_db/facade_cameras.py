@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from meteorpi_db import announcements, audit, events, files, imports, limits, marks, statuses, tables
+from meteorpi_db import announcements, audit, files, imports, limits, marks, statuses, tables
 from meteorpi_db.deletion import DeletionReport
 from meteorpi_db.facade_records import EventMethods
 from meteorpi_db.files import Origin
@@ -128,13 +128,13 @@ class ImportMethods(CameraMethods):
             UnknownStatusError: its status is not held (a ``ValueError``).
             DigestMismatchError: the content is not the one that the record describes.
         """
-        facts = self._facts_of([imports.checked_record_id(file_record)])
+        facts = self._facts_of(imports.checked_records(file_record))
         origin = self._import_origin(user_id)
         self.transactions.write(lambda c: imports.import_file(c, file_record, facts, origin))
 
     def import_event(self, event: Event, user_id: str) -> None:
         """Store an event and those of its files that are not held, all or nothing; otherwise as above."""
-        facts = self._facts_of(events.file_ids_of(event.file_records))
+        facts = self._facts_of(imports.checked_records(event))
         origin = self._import_origin(user_id)
         self.transactions.write(lambda c: imports.import_event(c, event, facts, origin))
 
@@ -159,8 +159,8 @@ class ImportMethods(CameraMethods):
 
     def _complete_import(self, entity: Event | FileRecord, user_id: str, address: str | None) -> bool:
         is_event = isinstance(entity, Event)
-        records = entity.file_records if isinstance(entity, Event) else [entity]
-        facts = self._facts_of([imports.checked_record_id(record) for record in records])
+        records = imports.checked_records(entity)
+        facts = self._facts_of(records)
         origin = self._import_origin(user_id)
         subject = entity.event_id if isinstance(entity, Event) else entity.file_id
 
@@ -188,10 +188,10 @@ class ImportMethods(CameraMethods):
         user = limits.checked_text(user_id, "user_id", tables.USER_ID_LENGTH)
         return Origin(registered_at=self._now(), imported_by=user)
 
-    def _facts_of(self, file_ids: Iterable[UUID]) -> dict[UUID, ContentFacts]:
+    def _facts_of(self, records: Iterable[FileRecord]) -> dict[UUID, ContentFacts]:
         """What is known of contents that have no record yet; from reading them where nobody noted it."""
         facts: dict[UUID, ContentFacts] = {}
-        for file_id in file_ids:
+        for file_id in map(imports.checked_record_id, records):
             with self.transactions.reading() as connection:
                 if files.pk_of(connection, file_id) is not None:
                     continue

@@ -71,6 +71,16 @@ def checked_record_id(record: FileRecord) -> UUID:
     return limits.checked_id(record.file_id, "file_id")
 
 
+def checked_records(entity: Event | FileRecord) -> list[FileRecord]:
+    """The file records of what is going to be imported, each with its id."""
+    if not isinstance(entity, Event | FileRecord):
+        raise InvalidDocumentError(f"neither an event nor a file record: {entity!r}")
+    records = entity.file_records if isinstance(entity, Event) else [entity]
+    for record in records:
+        checked_record_id(record)
+    return records
+
+
 def _content(record: FileRecord, file_id: UUID, facts: FactsById) -> ContentFacts:
     content = facts.get(file_id)
     if content is None:
