@@ -141,7 +141,7 @@ def rclone(source: Path, directory: Path) -> tuple[str, float] | None:
     target.mkdir()
     with running([program, "serve", "webdav", str(target), "--addr", f"{LOOPBACK}:{port}"], port):
         remote = f":webdav,url='http://{LOOPBACK}:{port}':"
-        options = ["--config", "/dev/null", "--include", "*.bin", "--webdav-pacer-min-sleep", "0"]
+        options = ["--config", "", "--include", "*.bin", "--webdav-pacer-min-sleep", "0"]
         command = [program, "copy", *options, str(source), remote]
         started = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
