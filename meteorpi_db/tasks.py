@@ -156,7 +156,8 @@ def _insert_tasks(
     constants = [literal(value, _TASK.c[name].type).label(name) for name, value in values.items()]
     chosen = pks.add_columns(*constants).order_by(pks.selected_columns.id)
     names = [kind.task_column, *values]
-    return connection.execute(insert(_TASK).from_select(names, chosen, include_defaults=False)).rowcount
+    marking = insert(_TASK).from_select(names, chosen, include_defaults=False)
+    return connection.execute(marking, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def defer(connection: Connection, config_id: UUID, seconds: float, now: int) -> None:

@@ -33,7 +33,18 @@ NAMES = {
 }
 
 
-@pytest.mark.contract("1")
+@pytest.mark.contract(
+    "1/model",
+    "1/db",
+    "1/exporter",
+    "1/generators",
+    "1/sql_builder",
+    "1/testing",
+    "1/server",
+    "1/importer",
+    "1/client",
+    "0.1/imports",
+)
 @pytest.mark.parametrize("module", NAMES)
 def test_published_names_can_be_imported(module: str) -> None:
     found = importlib.import_module(module)

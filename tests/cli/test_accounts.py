@@ -11,7 +11,7 @@ from meteorpi_model.errors import NotAuthenticatedError
 from tests.cli.conftest import Meteorpi
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/user")
 def test_account_is_created_with_its_password_from_standard_input(
     meteorpi: Meteorpi, node: MeteorDatabase
 ) -> None:
@@ -26,7 +26,7 @@ def test_account_is_created_with_its_password_from_standard_input(
     ]
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/user")
 def test_given_parts_of_an_account_are_changed_and_the_rest_kept(
     meteorpi: Meteorpi, node: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -45,7 +45,7 @@ def test_given_parts_of_an_account_are_changed_and_the_rest_kept(
         node.get_user("ada", "new")
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/user")
 def test_users_are_listed_for_people(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     node.create_or_update_user("ada", "x", ["user", "camera_admin"])
 
@@ -55,12 +55,12 @@ def test_users_are_listed_for_people(meteorpi: Meteorpi, node: MeteorDatabase) -
     assert "user, camera_admin" in done.out
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/user")
 def test_unknown_role_is_wrong_usage(meteorpi: Meteorpi) -> None:
     assert meteorpi("users", "set", "ada", "--role", "emperor").code == 2
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/user")
 def test_account_is_deleted_only_when_confirmed(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     node.create_or_update_user("ada", "x", None)
 

@@ -65,7 +65,6 @@ def test_demo_shows_the_night_and_leaves_no_process_behind(
         requests.get(page, timeout=10)
 
 
-@pytest.mark.contract("issue-2.9")
 @pytest.mark.parametrize("seconds", [0.5, 3])
 def test_demo_ended_early_leaves_no_process_behind(home: Path, shared_data: Path, seconds: float) -> None:
     process = subprocess.Popen(

@@ -50,7 +50,7 @@ def all_commands() -> list[tuple[str, click.Command]]:
     return found
 
 
-@pytest.mark.contract("issue-2.7", "14.4")
+@pytest.mark.contract("issue-2.7")
 def test_every_promised_command_is_there(meteorpi: Meteorpi) -> None:
     names = {name for name, _ in all_commands()}
 
@@ -99,7 +99,6 @@ def test_error_is_one_line_with_its_code(meteorpi: Meteorpi) -> None:
     assert done.err == "error: camera nobody has no status at that time [not-found]\n"
 
 
-@pytest.mark.contract("issue-2.7")
 @pytest.mark.parametrize(
     "arguments",
     [["nonsense"], ["search"], ["search", "files", "--after", "teatime"], ["verify", "--wrong"], ["ingest"]],
@@ -111,7 +110,6 @@ def test_wrong_usage_ends_with_2(meteorpi: Meteorpi, arguments: list[str]) -> No
     assert "Traceback" not in done.err
 
 
-@pytest.mark.contract("issue-2.7")
 def test_unreadable_setting_is_named(meteorpi: Meteorpi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METEORPI_PORT", "many")
 
@@ -140,7 +138,6 @@ def test_options_before_the_command_win_over_the_environment(meteorpi: Meteorpi,
     assert not (home / "node.db").exists()
 
 
-@pytest.mark.contract("issue-2.7")
 def test_interrupt_ends_with_130(meteorpi: Meteorpi, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt

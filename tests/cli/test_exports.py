@@ -13,7 +13,7 @@ from tests.cli.conftest import Meteorpi
 TARGET = "https://hub.example/api/import"
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("B-44")
 def test_configuration_is_added_without_showing_its_password(
     meteorpi: Meteorpi, node: MeteorDatabase
 ) -> None:
@@ -31,7 +31,7 @@ def test_configuration_is_added_without_showing_its_password(
     )
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/export-status", "B-24")
 def test_list_shows_how_exports_go(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("exports", "add", "file", TARGET, "station", "--password-file", "-", given="x\n")
     (stored,) = node.get_export_configurations()
@@ -46,7 +46,7 @@ def test_list_shows_how_exports_go(meteorpi: Meteorpi, node: MeteorDatabase) -> 
     assert meteorpi("exports", "list", "--json").json["state"] == "suspended"
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("issue-2.7")
 def test_given_parts_are_changed_and_the_password_kept(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     made = meteorpi("exports", "add", "file", TARGET, "u", "--password-file", "-", "--json", given="x\n").json
 
@@ -62,7 +62,7 @@ def test_given_parts_are_changed_and_the_password_kept(meteorpi: Meteorpi, node:
     assert meteorpi("exports", "set", "0" * 32, "--disable").code == 5
 
 
-@pytest.mark.contract("14.4", "B-45")
+@pytest.mark.contract("B-45")
 def test_own_certificate_authority_is_named_and_given_up(
     meteorpi: Meteorpi, node: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -80,7 +80,7 @@ def test_own_certificate_authority_is_named_and_given_up(
     assert meteorpi("exports", "set", made["config_id"], "--ca-file", "missing.pem").code == 2
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("issue-2.7")
 def test_configuration_is_deleted_only_when_confirmed(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     made = meteorpi("exports", "add", "file", TARGET, "u", "--password-file", "-", "--json", given="x\n").json
 
@@ -89,7 +89,7 @@ def test_configuration_is_deleted_only_when_confirmed(meteorpi: Meteorpi, node: 
     assert node.get_export_configurations() == []
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/default-exports")
 def test_defaults_replace_all_after_asking(
     meteorpi: Meteorpi, node: MeteorDatabase, tmp_path: object
 ) -> None:

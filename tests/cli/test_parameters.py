@@ -10,7 +10,7 @@ from meteorpi_model import MetaConstraint, NSString, now
 from meteorpi_server.cli.parameters import read_constraint, read_region, read_time
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/arguments")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -26,7 +26,7 @@ def test_time_is_read_as_utc(text: str, expected: datetime) -> None:
     assert read_time(text) == expected
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/arguments")
 @pytest.mark.parametrize(
     ("text", "ago"), [("now", 0), ("0", 0), ("24h", 86400), ("1.5m", 90), ("2w", 1209600)]
 )
@@ -59,7 +59,7 @@ def test_text_that_is_no_condition_is_refused(text: str) -> None:
         read_constraint(text)
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/regions")
 def test_corners_are_read() -> None:
     assert read_region("0,0 720,0  720.5,576") == [0, 0, 720, 0, 720.5, 576]
 

@@ -29,7 +29,7 @@ def filled(node: MeteorDatabase) -> MeteorDatabase:
     return node
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/cameras")
 def test_cameras_report_has_set_up_and_matches(meteorpi: Meteorpi, filled: MeteorDatabase) -> None:
     own = meteorpi("report", "cameras", *INTERVAL, "--json").json
 
@@ -39,7 +39,7 @@ def test_cameras_report_has_set_up_and_matches(meteorpi: Meteorpi, filled: Meteo
     assert [(row["camera_id"], row["files"]) for row in both] == [("other", 1), (OWN_CAMERA, 11)]
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/events")
 def test_events_report_has_metadata(meteorpi: Meteorpi, filled: MeteorDatabase) -> None:
     done = meteorpi("report", "events", *INTERVAL, "--label", "A night")
 
@@ -49,7 +49,7 @@ def test_events_report_has_metadata(meteorpi: Meteorpi, filled: MeteorDatabase) 
     assert "0 events" in meteorpi("report", "events", *INTERVAL, "--type", "plane").out
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/images", "12")
 def test_images_report_has_clarity_and_path_and_takes_every_nth(
     meteorpi: Meteorpi, filled: MeteorDatabase
 ) -> None:
@@ -59,14 +59,14 @@ def test_images_report_has_clarity_and_path_and_takes_every_nth(
     assert rows[0]["path"] == str(filled.file_path_for_id(UUID(rows[0]["file_id"])))
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/files", "14.4/arguments")
 def test_files_report_takes_type_and_camera(meteorpi: Meteorpi, filled: MeteorDatabase) -> None:
     assert len(meteorpi("report", "files", *INTERVAL, "--json").rows) == 11
     assert len(meteorpi("report", "files", *INTERVAL, "any", "--json").rows) == 12
     assert len(meteorpi("report", "files", *INTERVAL, "--type", "triggers/event", "--json").rows) == 1
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/arguments")
 def test_reports_are_on_the_last_24_hours_and_take_unix_seconds(
     meteorpi: Meteorpi, filled: MeteorDatabase
 ) -> None:
@@ -77,7 +77,7 @@ def test_reports_are_on_the_last_24_hours_and_take_unix_seconds(
     assert len(meteorpi("report", "files", "1427846400", "0", "--json").rows) == 12
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/disk-usage")
 def test_disk_report_is_by_type_and_day(meteorpi: Meteorpi, filled: MeteorDatabase) -> None:
     rows = meteorpi("report", "disk", *INTERVAL, "--json").rows
 
@@ -91,7 +91,7 @@ def test_disk_report_is_by_type_and_day(meteorpi: Meteorpi, filled: MeteorDataba
     assert "11 files, 2.0 kB" in done.out
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/trigger-rate", "12")
 def test_trigger_report_is_by_hour(meteorpi: Meteorpi, filled: MeteorDatabase) -> None:
     rows = meteorpi("report", "triggers", *INTERVAL, "--json").rows
 

@@ -22,7 +22,7 @@ def any_engine(home: Path, db_path: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("METEORPI_DB_PASSWORD", "meteorpi")
 
 
-@pytest.mark.contract("issue-2.7", "issue-2.2")
+@pytest.mark.contract("issue-2.7", "stop/sigterm")
 @pytest.mark.usefixtures("any_engine")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serving_ends_within_two_seconds_when_told(number: signal.Signals) -> None:
@@ -37,7 +37,7 @@ def test_serving_ends_within_two_seconds_when_told(number: signal.Signals) -> No
     assert "Traceback" not in err
 
 
-@pytest.mark.contract("issue-2.7", "issue-2.2", "B-58")
+@pytest.mark.contract("stop/sigterm", "B-58")
 @pytest.mark.usefixtures("any_engine")
 def test_exporter_ends_within_two_seconds_when_told() -> None:
     with running("export", "--json", METEORPI_MARK_INTERVAL_SECONDS="1") as (process, _):
@@ -48,7 +48,7 @@ def test_exporter_ends_within_two_seconds_when_told() -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7", "8/url_path")
 def test_serving_offers_the_routes_of_the_settings_below_a_path(node: MeteorDatabase) -> None:
     environ = {"METEORPI_ROUTES": "query,node", "METEORPI_URL_PATH": "/api"}
 
@@ -64,7 +64,6 @@ def test_serving_offers_the_routes_of_the_settings_below_a_path(node: MeteorData
     assert [route["name"] for route in routes] == ["query", "node"]
 
 
-@pytest.mark.contract("issue-2.7")
 def test_port_in_use_is_one_line(meteorpi: Meteorpi, server: MeteorServer) -> None:
     done = meteorpi("serve", "--host", "localhost", "--port", server.port)
 
@@ -73,7 +72,6 @@ def test_port_in_use_is_one_line(meteorpi: Meteorpi, server: MeteorServer) -> No
     assert "Traceback" not in done.err
 
 
-@pytest.mark.contract("issue-2.7")
 def test_unknown_route_package_is_named(meteorpi: Meteorpi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METEORPI_ROUTES", "query,nonsense")
 
@@ -122,7 +120,6 @@ def test_ingest_takes_a_folder_in_once(meteorpi: Meteorpi, node: MeteorDatabase,
     assert "2 files" in meteorpi("ingest", "in").out
 
 
-@pytest.mark.contract("issue-2.8")
 def test_ingest_reports_damage_and_ends_with_1(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
     make_picture(home / "in" / "20150401_000100.png")
     (home / "in" / "20150401_000200.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
@@ -134,7 +131,6 @@ def test_ingest_reports_damage_and_ends_with_1(meteorpi: Meteorpi, node: MeteorD
     assert "1 files" in done.out
 
 
-@pytest.mark.contract("issue-2.8")
 @pytest.mark.parametrize(
     "options", [["--latitude", "5"], ["--time-zone", "Middle/Earth"], ["--time-zone", "../x"]]
 )
@@ -144,7 +140,6 @@ def test_ingest_options_that_make_no_sense_are_wrong_usage(
     assert meteorpi("ingest", ".", *options).code == 2
 
 
-@pytest.mark.contract("issue-2.8")
 def test_ingest_gives_a_new_camera_its_place(meteorpi: Meteorpi, home: Path) -> None:
     make_picture(home / "in" / "20150401_000100.png")
     place = ["--camera", "new", "--latitude", "52", "--longitude", "0.5", "--lens", "wide", "--name", "Hill"]

@@ -27,7 +27,7 @@ def filled(node: MeteorDatabase) -> list[FileRecord]:
     return records
 
 
-@pytest.mark.contract("issue-2.7", "14.4")
+@pytest.mark.contract("issue-2.7")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -61,7 +61,7 @@ def test_files_are_found_here_and_on_another_node(
     assert there.rows == wanted
 
 
-@pytest.mark.contract("issue-2.7", "14.4")
+@pytest.mark.contract("issue-2.7")
 def test_events_are_found_here_and_on_another_node(
     meteorpi: Meteorpi, server: MeteorServer, filled: list[FileRecord]
 ) -> None:
@@ -75,7 +75,6 @@ def test_events_are_found_here_and_on_another_node(
     assert "1 events" in meteorpi("search", "events").out
 
 
-@pytest.mark.contract("issue-2.7")
 def test_node_that_does_not_answer_ends_with_3(meteorpi: Meteorpi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meteorpi_client.transport.Patience.pause", lambda *arguments: None)
 
@@ -85,7 +84,7 @@ def test_node_that_does_not_answer_ends_with_3(meteorpi: Meteorpi, monkeypatch: 
     assert done.err.count("\n") == 1
 
 
-@pytest.mark.contract("issue-2.7", "10")
+@pytest.mark.contract("issue-2.7")
 def test_download_fetches_what_matches_and_repeating_fetches_nothing(
     meteorpi: Meteorpi, server: MeteorServer, filled: list[FileRecord], home: Path
 ) -> None:
@@ -100,7 +99,7 @@ def test_download_fetches_what_matches_and_repeating_fetches_nothing(
     assert "3 were here already" in meteorpi("download", server.base_url(), "--to", "got").out
 
 
-@pytest.mark.contract("issue-2.7", "B-37")
+@pytest.mark.contract("B-37")
 def test_damaged_file_is_reported_and_the_others_fetched(
     meteorpi: Meteorpi, server: MeteorServer, node: MeteorDatabase, filled: list[FileRecord], home: Path
 ) -> None:
@@ -117,7 +116,7 @@ def test_damaged_file_is_reported_and_the_others_fetched(
     assert sorted(path.read_bytes() for path in (home / "got").rglob("*.*")) == [b"one", b"three"]
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("faults/names")
 @pytest.mark.parametrize(
     ("camera_id", "file_name"),
     [

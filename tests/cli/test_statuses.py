@@ -10,7 +10,7 @@ from meteorpi_db import MeteorDatabase
 from tests.cli.conftest import OWN_CAMERA, START, Meteorpi, add_file, add_status
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/camera-status")
 def test_new_status_keeps_what_is_not_given(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     done = meteorpi(
         "status", "set", "--lens", "b_lens", "--latitude", "-33.5", "--rotation", "7", "--gps", "--json"
@@ -25,7 +25,7 @@ def test_new_status_keeps_what_is_not_given(meteorpi: Meteorpi, node: MeteorData
     assert done.json == status.as_dict()
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/camera-status")
 def test_camera_without_status_gets_its_first(meteorpi: Meteorpi) -> None:
     assert meteorpi("status", "show", "new").code == 5
 
@@ -35,7 +35,7 @@ def test_camera_without_status_gets_its_first(meteorpi: Meteorpi) -> None:
     assert (found["camera_id"], found["inst_name"], found["lens"]) == ("new", "Hill", "")
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/camera-status")
 def test_status_at_a_time_is_shown(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("status", "set", "--lens", "later")
 
@@ -43,7 +43,7 @@ def test_status_at_a_time_is_shown(meteorpi: Meteorpi, node: MeteorDatabase) -> 
     assert meteorpi("status", "show", "--json").json["lens"] == "later"
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/status-history")
 def test_history_marks_the_current_status(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("status", "set", "--lens", "later")
 
@@ -55,7 +55,7 @@ def test_history_marks_the_current_status(meteorpi: Meteorpi, node: MeteorDataba
     assert meteorpi("status", "history", "--before", "2014-01-01", "--json").rows == []
 
 
-@pytest.mark.contract("14.4", "4.4")
+@pytest.mark.contract("14.4/camera-status", "B-40")
 def test_status_in_the_past_deletes_only_when_confirmed(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     node.set_high_water_mark(START + timedelta(hours=2))
     add_file(node, 90)
@@ -69,7 +69,7 @@ def test_status_in_the_past_deletes_only_when_confirmed(meteorpi: Meteorpi, node
     assert node.count_entities()["files"] == 0
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/regions")
 def test_regions_are_asked_for_point_by_point(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     answers = ["0,0", "100, 0", "0,100", "", "5,5", "6,5", "6.5,9", "7,9", "", ""]
 
@@ -82,7 +82,7 @@ def test_regions_are_asked_for_point_by_point(meteorpi: Meteorpi, node: MeteorDa
     assert status.regions[0][1] == {"x": 100, "y": 0}
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/regions")
 def test_regions_are_given_as_options_or_taken_away(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("status", "regions", "--region", "0,0 9,0 9,9")
     assert len(meteorpi("status", "show", "--json").json["regions"]) == 1
@@ -92,7 +92,7 @@ def test_regions_are_given_as_options_or_taken_away(meteorpi: Meteorpi, node: Me
     assert meteorpi("status", "regions", "--region", "0,0 1,1").code == 2
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/cameras")
 def test_cameras_are_listed_with_their_set_up(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     add_status(node, camera_id="other")
 
@@ -104,7 +104,7 @@ def test_cameras_are_listed_with_their_set_up(meteorpi: Meteorpi, node: MeteorDa
     assert "52.20000 0.10000" in meteorpi("cameras").out
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/camera-status")
 def test_all_history_is_corrected_in_place(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("status", "set", "--lens", "later")
     record = add_file(node, 1)

@@ -48,7 +48,7 @@ def frames_of(film: bytes) -> list[bytes]:
     return walked
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/timelapse")
 def test_film_has_the_pictures_in_order_of_time(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
     for minute in (3, 1, 2, 4):
         add_file(node, minute, picture(50 * minute))
@@ -65,7 +65,7 @@ def test_film_has_the_pictures_in_order_of_time(meteorpi: Meteorpi, node: Meteor
     assert images[0].convert("L").getextrema()[1] > 200  # what is written into it is white
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/timelapse")
 def test_every_nth_picture_of_one_type_at_a_width(
     meteorpi: Meteorpi, node: MeteorDatabase, home: Path
 ) -> None:
@@ -80,7 +80,7 @@ def test_every_nth_picture_of_one_type_at_a_width(
     assert {image.width for image in images} == {220}
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/timelapse")
 def test_pictures_that_cannot_be_read_are_left_out(
     meteorpi: Meteorpi, node: MeteorDatabase, home: Path
 ) -> None:
@@ -94,7 +94,6 @@ def test_pictures_that_cannot_be_read_are_left_out(
     assert len(frames_of((home / "night.avi").read_bytes())) == 1
 
 
-@pytest.mark.contract("14.4")
 def test_no_picture_is_no_film(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
     assert meteorpi("timelapse", "night.avi", *RANGE).code == 5
     assert not list(home.glob("*night.avi*"))

@@ -26,7 +26,6 @@ def test_init_makes_a_node_and_may_be_repeated(meteorpi: Meteorpi, home: Path) -
     assert (home / "files").is_dir()
 
 
-@pytest.mark.contract("issue-2.7")
 def test_init_says_that_nobody_can_administrate(meteorpi: Meteorpi) -> None:
     assert "init --admin" in meteorpi("init").err
 
@@ -46,7 +45,7 @@ def test_init_makes_the_schema_on_a_server(
     assert meteorpi("cameras").code == 0
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/deploy")
 def test_deploy_asks_for_what_a_new_camera_needs(meteorpi: Meteorpi, home: Path) -> None:
     answers = ["Hill", "", "fisheye", "chip", "52.5", "-1.5", "45", "90", "0", "40", "", ""]
 
@@ -59,7 +58,7 @@ def test_deploy_asks_for_what_a_new_camera_needs(meteorpi: Meteorpi, home: Path)
     assert (found["orientation"]["az"], found["orientation"]["width"]) == (90, 40)
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/deploy")
 def test_deploy_keeps_what_is_not_answered(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     assert meteorpi("deploy", given="\n" * 12).code == 0
 
@@ -92,7 +91,6 @@ def test_doctor_finds_nothing_wrong_with_a_good_node(meteorpi: Meteorpi, node: M
     }
 
 
-@pytest.mark.contract("issue-2.7")
 def test_doctor_says_how_to_mend_a_missing_database(meteorpi: Meteorpi) -> None:
     done = meteorpi("doctor")
 
@@ -111,7 +109,6 @@ def test_doctor_tries_the_passwords_that_everybody_tries(meteorpi: Meteorpi, nod
     assert "ada has a password" in done.out
 
 
-@pytest.mark.contract("issue-2.7")
 def test_doctor_sees_a_key_that_others_can_read(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("exports", "add", "file", "http://hub/import", "u", "--password-file", "-", given="x\n")
     key = node.secret_box.key_file
@@ -125,7 +122,6 @@ def test_doctor_sees_a_key_that_others_can_read(meteorpi: Meteorpi, node: Meteor
     assert f"chmod 600 {key}" in done.out
 
 
-@pytest.mark.contract("issue-2.7")
 def test_doctor_reports_exports_that_fail_and_data_from_the_future(
     meteorpi: Meteorpi, node: MeteorDatabase
 ) -> None:
@@ -159,7 +155,7 @@ def test_clock_that_was_never_set_is_seen(time: datetime, level: str) -> None:
     assert doctor.check_clock(time).level == level
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/delete-data")
 def test_data_is_deleted_after_showing_counts_and_asking(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     add_status(node, camera_id="other")
     for minute in (1, 2, 3):
@@ -181,7 +177,7 @@ def test_data_is_deleted_after_showing_counts_and_asking(meteorpi: Meteorpi, nod
     assert node.get_audit_log(1)[0].action == "data.delete"
 
 
-@pytest.mark.contract("14.4", "issue-2.3")
+@pytest.mark.contract("14.4/integrity", "B-15", "issue-2.3")
 def test_verify_finds_a_missing_content_and_ends_with_1(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     kept, lost = add_file(node, 1, b"kept"), add_file(node, 2, b"lost")
     assert meteorpi("verify").code == 0
@@ -198,7 +194,7 @@ def test_verify_finds_a_missing_content_and_ends_with_1(meteorpi: Meteorpi, node
     assert kept.file_id.hex not in done.out
 
 
-@pytest.mark.contract("14.4", "issue-2.3")
+@pytest.mark.contract("14.4/integrity", "issue-2.3")
 def test_deep_verify_finds_a_torn_content(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     path = add_file(node, 1, b"kept").get_path()
     assert path is not None

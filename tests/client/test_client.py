@@ -66,7 +66,7 @@ def camera_status() -> CameraStatus:
     return status
 
 
-@pytest.mark.contract("10", "8.1")
+@pytest.mark.contract("10/base_url", "10/list_cameras")
 @pytest.mark.parametrize("slash", ["", "/", "//"])
 def test_base_url_may_end_with_a_slash(node: TinyNode, slash: str) -> None:
     node.answer_with(answer({"cameras": ["b", "a"]}))
@@ -75,7 +75,7 @@ def test_base_url_may_end_with_a_slash(node: TinyNode, slash: str) -> None:
     assert node.paths == ["/cameras"]
 
 
-@pytest.mark.contract("10")
+@pytest.mark.contract("10/get_camera_status")
 def test_camera_status_now_and_at_a_time(client: MeteorClient, node: TinyNode) -> None:
     node.answer_with(answer({"status": camera_status().as_dict()}))
 
@@ -84,7 +84,7 @@ def test_camera_status_now_and_at_a_time(client: MeteorClient, node: TinyNode) -
     assert node.paths == ["/cameras/a%20b%2F%C3%BC/status", "/cameras/cam/status/1427847663456"]
 
 
-@pytest.mark.contract("10")
+@pytest.mark.contract("10/get_camera_status")
 def test_camera_without_status_gives_none(client: MeteorClient, node: TinyNode) -> None:
     node.answer_with(problem(404, "not-found", "no status"), Response("<h1>Not Found</h1>", 404))
 
@@ -92,7 +92,7 @@ def test_camera_without_status_gives_none(client: MeteorClient, node: TinyNode) 
     assert client.get_camera_status("nobody") is None
 
 
-@pytest.mark.contract("10")
+@pytest.mark.contract("10/search_files")
 def test_search_files_gives_count_and_records(client: MeteorClient, node: TinyNode) -> None:
     record = file_record(1, TIME, file_size=21)
     node.answer_with(answer(files_answer([record], count=7)))
@@ -102,7 +102,7 @@ def test_search_files_gives_count_and_records(client: MeteorClient, node: TinyNo
     assert found == {"count": 7, "files": [record]}
 
 
-@pytest.mark.contract("10")
+@pytest.mark.contract("10/search_events", "10/content", "3.4/accessors")
 def test_search_events_gives_events_whose_files_know_their_address(
     client: MeteorClient, node: TinyNode
 ) -> None:
@@ -115,7 +115,7 @@ def test_search_events_gives_events_whose_files_know_their_address(
     assert found["events"][0].file_records[0].get_url() == f"{node.base_url}/files/content/{1:032x}"
 
 
-@pytest.mark.contract("8.1", "B-33")
+@pytest.mark.contract("8.1/search-strings", "10/search_files")
 def test_default_search_is_one_segment_encoded_twice() -> None:
     document: dict[str, object] = {"limit": 100, "skip": 0, "meta": []}
 
@@ -187,7 +187,6 @@ def test_problem_becomes_the_error_it_was(
     assert type(caught.value) is expected
 
 
-@pytest.mark.contract("B-37")
 def test_error_keeps_its_sentence_pointer_and_context(client: MeteorClient, node: TinyNode) -> None:
     errors = [{"pointer": "/after", "detail": "not a time"}]
     node.answer_with(problem(400, "invalid-document", "after is not a time", errors=errors, entity_id="ab"))
@@ -211,7 +210,6 @@ def test_throttled_login_says_how_long(client: MeteorClient, node: TinyNode) -> 
     assert caught.value.retry_after_seconds == 17
 
 
-@pytest.mark.contract("B-37")
 @pytest.mark.parametrize(
     "reply",
     [
@@ -234,7 +232,7 @@ def test_answer_that_is_not_understood_is_the_peers_fault(
         client.list_cameras()
 
 
-@pytest.mark.contract("B-37")
+@pytest.mark.contract("issue-2.6")
 def test_busy_node_is_asked_again_and_its_wish_respected(
     client: MeteorClient, node: TinyNode, pauses: list[float]
 ) -> None:
@@ -244,7 +242,6 @@ def test_busy_node_is_asked_again_and_its_wish_respected(
     assert pauses == [3, 1]
 
 
-@pytest.mark.contract("B-37")
 def test_node_that_stays_busy_is_given_up(client: MeteorClient, node: TinyNode, pauses: list[float]) -> None:
     node.answer_with(answer({}, 503, Retry_After="30"))
 
@@ -254,7 +251,6 @@ def test_node_that_stays_busy_is_given_up(client: MeteorClient, node: TinyNode, 
     assert pauses == [30, 30, 30]
 
 
-@pytest.mark.contract("B-37")
 def test_node_that_wants_to_be_left_alone_for_long_is_not_waited_for(
     client: MeteorClient, node: TinyNode, pauses: list[float]
 ) -> None:
@@ -266,7 +262,7 @@ def test_node_that_wants_to_be_left_alone_for_long_is_not_waited_for(
     assert pauses == []
 
 
-@pytest.mark.contract("B-37")
+@pytest.mark.contract("issue-2.6")
 def test_change_is_sent_once_only(client: MeteorClient, node: TinyNode) -> None:
     node.answer_with(answer({}, 503))
 
@@ -285,7 +281,6 @@ def test_silent_node_is_not_waited_for_for_ever() -> None:
             client.list_cameras()
 
 
-@pytest.mark.contract("B-37")
 def test_absent_node_is_unavailable() -> None:
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -295,7 +290,6 @@ def test_absent_node_is_unavailable() -> None:
             client.list_cameras()
 
 
-@pytest.mark.contract("B-37")
 def test_missing_file_of_authorities_is_named(node: TinyNode) -> None:
     address = node.base_url.replace("http:", "https:")
     client = MeteorClient(address, verify="/nonexistent/authorities.pem", patience=QUICK)
@@ -304,7 +298,6 @@ def test_missing_file_of_authorities_is_named(node: TinyNode) -> None:
         client.list_cameras()
 
 
-@pytest.mark.contract("B-37")
 def test_node_without_tls_is_not_spoken_to_as_if_it_had(node: TinyNode) -> None:
     client = MeteorClient(node.base_url.replace("http:", "https:"), patience=QUICK)
 
@@ -312,7 +305,6 @@ def test_node_without_tls_is_not_spoken_to_as_if_it_had(node: TinyNode) -> None:
         client.list_cameras()
 
 
-@pytest.mark.contract("B-37")
 def test_certificate_must_be_trusted_unless_its_authority_is_named(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -40,7 +40,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.contract("10", "B-37")
+@pytest.mark.contract("10/content", "3.4/accessors")
 def test_download_gives_the_bytes_and_the_path(node: TinyNode, record: FileRecord, tmp_path: Path) -> None:
     node.answer_with(ranged(CONTENT, ETag=TAG))
 
@@ -51,7 +51,7 @@ def test_download_gives_the_bytes_and_the_path(node: TinyNode, record: FileRecor
     assert names(tmp_path) == {"got"}
 
 
-@pytest.mark.contract("B-37")
+@pytest.mark.contract("issue-2.6")
 def test_cut_download_goes_on_where_it_was_cut(
     node: TinyNode, record: FileRecord, tmp_path: Path, pauses: list[float]
 ) -> None:
@@ -68,7 +68,6 @@ def test_cut_download_goes_on_where_it_was_cut(
     assert len(pauses) == 2
 
 
-@pytest.mark.contract("B-37")
 def test_content_that_changed_during_a_cut_is_fetched_from_the_start(
     node: TinyNode, record: FileRecord, tmp_path: Path
 ) -> None:
@@ -79,7 +78,6 @@ def test_content_that_changed_during_a_cut_is_fetched_from_the_start(
     assert (tmp_path / "got").read_bytes() == CONTENT
 
 
-@pytest.mark.contract("B-37")
 def test_node_that_ignores_ranges_sends_the_whole_again(
     node: TinyNode, record: FileRecord, tmp_path: Path
 ) -> None:
@@ -91,7 +89,7 @@ def test_node_that_ignores_ranges_sends_the_whole_again(
     assert (tmp_path / "got").read_bytes() == CONTENT
 
 
-@pytest.mark.contract("B-37")
+@pytest.mark.contract("B-37", "issue-2.6")
 def test_download_given_up_leaves_no_file_and_the_next_one_goes_on(
     node: TinyNode, record: FileRecord, tmp_path: Path
 ) -> None:
@@ -125,7 +123,6 @@ def test_wrong_content_is_refused_and_nothing_is_left(
     assert len(node.requests) == 2
 
 
-@pytest.mark.contract("B-37")
 def test_content_damaged_on_the_way_is_fetched_again_once(
     node: TinyNode, record: FileRecord, tmp_path: Path
 ) -> None:
@@ -149,7 +146,7 @@ def test_content_with_nothing_missing_but_its_name_is_checked_and_named(
     assert len(node.requests) == 1
 
 
-@pytest.mark.contract("10")
+@pytest.mark.contract("10/content")
 def test_empty_file_is_downloaded(client: MeteorClient, node: TinyNode, tmp_path: Path) -> None:
     empty = file_record(2, datetime(2015, 4, 1), md5=hashlib.md5(b"").hexdigest())
     node.answer_with(ranged(b""))
@@ -191,7 +188,7 @@ def test_goal_that_cannot_be_written_is_named(node: TinyNode, record: FileRecord
         record.download_to(tmp_path)
 
 
-@pytest.mark.contract("B-37")
+@pytest.mark.contract("faults/full-disk")
 def test_disk_that_takes_no_more_is_said_so(node: TinyNode, record: FileRecord, tmp_path: Path) -> None:
     node.answer_with(ranged(CONTENT))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -206,7 +203,7 @@ def test_disk_that_takes_no_more_is_said_so(node: TinyNode, record: FileRecord, 
     assert not (tmp_path / "got").exists()
 
 
-@pytest.mark.contract("10", "B-37")
+@pytest.mark.contract("10/content", "B-37")
 def test_url_has_the_name_percent_encoded(client: MeteorClient, node: TinyNode) -> None:
     names = ["a night.bin", "ä/b+c?.txt", "..", None]
     sent = [file_record(n, datetime(2015, 4, 1), file_name=name) for n, name in enumerate(names)]

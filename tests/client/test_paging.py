@@ -88,7 +88,6 @@ def test_arrivals_between_pages_lose_and_repeat_nothing(
     assert {record.file_id for record in first_holdings} <= set(ids)
 
 
-@pytest.mark.contract("issue-2.6")
 def test_iteration_keeps_the_other_criteria(client: MeteorClient, node: TinyNode) -> None:
     records = [file_record(n, START - timedelta(minutes=n)) for n in range(1, 6)]
     pages = [files_answer(records[:2], 5), files_answer(records[1:3], 4), files_answer(records[2:], 3)]
@@ -101,7 +100,6 @@ def test_iteration_keeps_the_other_criteria(client: MeteorClient, node: TinyNode
     assert all("text%252Fplain" in path for path in node.paths)
 
 
-@pytest.mark.contract("issue-2.6")
 def test_node_that_repeats_itself_is_not_listened_to_for_ever(client: MeteorClient, node: TinyNode) -> None:
     node.answer_with(answer(files_answer([file_record(1, START)], count=9)))
 

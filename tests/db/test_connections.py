@@ -35,7 +35,7 @@ SERVERS = ("firebird", "postgresql")
 # --- db_path -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("4", "0.1")
+@pytest.mark.contract("4/connection", "0.1/database")
 @pytest.mark.parametrize(
     ("db_path", "url"),
     [
@@ -428,7 +428,7 @@ def test_file_that_is_no_database_is_unavailable(bare_database: str) -> None:
 # --- several processes -------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("4")
+@pytest.mark.contract("4/coexistence")
 def test_several_processes_create_one_database(bare_database: str) -> None:
     with ExitStack() as stack:
         others = [stack.enter_context(worker("ensure", bare_database)) for _ in range(4)]

@@ -191,7 +191,7 @@ def test_any_text_and_number_survives(database: Transactions, rows: list[tuple[s
 # --- text is compared exactly ------------------------------------------------------------------------
 
 
-@pytest.mark.contract("B-16", "0")
+@pytest.mark.contract("0/camera-id", "B-16")
 def test_camera_ids_that_differ_at_all_are_different(database: Transactions) -> None:
     def operation(connection: Connection) -> None:
         for camera_id in AWKWARD:
@@ -213,7 +213,7 @@ def test_camera_ids_that_differ_at_all_are_different(database: Transactions) -> 
         assert len(connection.execute(select(part.c.camera_id).distinct()).all()) == len(AWKWARD)
 
 
-@pytest.mark.contract("4.3")
+@pytest.mark.contract("4.3/get_cameras")
 def test_text_is_ordered_by_code_point(database: Transactions) -> None:
     def operation(connection: Connection) -> None:
         for name in AWKWARD:

@@ -94,12 +94,12 @@ def announced_id(request: Received) -> str:
 # --- handle_next_export
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("5/handle_next_export")
 def test_nothing_to_do_gives_none(exporter: MeteorExporter) -> None:
     assert exporter.handle_next_export() is None
 
 
-@pytest.mark.contract("5", "6.1")
+@pytest.mark.contract("5/handle_next_export", "5/state-cache", "5/complete", "6.1/2", "6.2/complete")
 @every_engine
 def test_file_is_announced_in_full_and_completed(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
@@ -123,7 +123,17 @@ def test_file_is_announced_in_full_and_completed(
     assert station.get_next_entity_to_export() is None
 
 
-@pytest.mark.contract("6.1", "6.2")
+@pytest.mark.contract(
+    "6.1/1",
+    "6.1/3",
+    "6.1/4",
+    "6.1/5",
+    "6.2/need_status",
+    "6.2/need_file_data",
+    "6.2/continue",
+    "6.2/any-order",
+    "3.10/target_url",
+)
 def test_event_is_pushed_with_everything_the_peer_asks_for(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -158,7 +168,7 @@ def test_event_is_pushed_with_everything_the_peer_asks_for(
     assert content_of(station, first.file_id) in peer.received[3].body
 
 
-@pytest.mark.contract("6.2")
+@pytest.mark.contract("6.2/continue-nocache", "6.2/any-order")
 def test_peer_without_memory_gets_the_entity_in_full_again(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -189,7 +199,9 @@ def mark(station: MeteorDatabase, peer: ScriptedPeer, kinds: str) -> UUID:
     return configurations[0].config_id
 
 
-@pytest.mark.contract("5", "6.2")
+@pytest.mark.contract(
+    "5/failed", "5/confused", "5/direct", "6.2/need_status", "6.2/need_file_data", "6.2/failed", "6.2/other"
+)
 @pytest.mark.parametrize(
     ("answer", "state", "reason"),
     [
@@ -309,7 +321,7 @@ def test_entity_that_vanishes_while_its_task_is_taken_completes_it_with_a_note(
 # --- rounds
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("0.1/without-routes", "5/round-mark", "5/round-drain", "3.9/import")
 @every_engine
 def test_round_marks_and_sends_until_nothing_is_left(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
@@ -325,7 +337,7 @@ def test_round_marks_and_sends_until_nothing_is_left(
     assert {announced_id(request) for request in peer.received} == {id_of(event), *map(id_of, files)}
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("5/round-drain")
 def test_round_repeats_at_once_for_what_came_meanwhile(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -342,7 +354,7 @@ def test_round_repeats_at_once_for_what_came_meanwhile(
         assert exporter.run_round() == 2
 
 
-@pytest.mark.contract("5", "B-24")
+@pytest.mark.contract("5/defer", "B-24")
 @every_engine
 def test_failure_defers_all_tasks_of_the_configuration_and_is_remembered(
     exporter: MeteorExporter, station: MeteorDatabase, clock: Clock, tmp_path: Path
@@ -363,7 +375,7 @@ def test_failure_defers_all_tasks_of_the_configuration_and_is_remembered(
     assert state.last_failure_at == clock()
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("5/others")
 def test_other_configurations_are_unaffected(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -378,7 +390,7 @@ def test_other_configurations_are_unaffected(
     assert len(good.received) == 3
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("5/reset")
 def test_success_resets_the_count(
     exporter: MeteorExporter, station: MeteorDatabase, clock: Clock, tmp_path: Path
 ) -> None:
@@ -394,7 +406,7 @@ def test_success_resets_the_count(
     assert station.get_export_configurations()[0].enabled
 
 
-@pytest.mark.contract("5", "B-24")
+@pytest.mark.contract("5/disable", "B-24")
 @every_engine
 def test_too_many_failures_suspend_the_configuration_also_across_restarts(
     station: MeteorDatabase, clock: Clock, tmp_path: Path
@@ -427,6 +439,7 @@ def suspend(exporter: MeteorExporter, clock: Clock) -> None:
             clock.advance(1800)
 
 
+@pytest.mark.contract("issue-2.5")
 def test_suspended_configuration_is_probed_at_growing_intervals_and_heals(
     exporter: MeteorExporter, station: MeteorDatabase, clock: Clock, tmp_path: Path
 ) -> None:
@@ -456,6 +469,7 @@ def test_suspended_configuration_is_probed_at_growing_intervals_and_heals(
     assert not station.get_export_states()[0].suspended
 
 
+@pytest.mark.contract("issue-2.5")
 def test_what_a_person_disabled_stays_disabled(
     exporter: MeteorExporter, station: MeteorDatabase, clock: Clock, tmp_path: Path
 ) -> None:
@@ -475,7 +489,7 @@ def test_what_a_person_disabled_stays_disabled(
     assert not station.get_export_configurations()[0].enabled
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("5/disable", "issue-2.5")
 def test_person_can_take_a_suspended_configuration_up_again_with_a_full_set_of_attempts(
     exporter: MeteorExporter, station: MeteorDatabase, clock: Clock, tmp_path: Path
 ) -> None:
@@ -551,7 +565,7 @@ def test_poisonous_entities_that_suspend_their_configuration_go_last_once_it_is_
     assert done == healthy
 
 
-@pytest.mark.contract("B-25")
+@pytest.mark.contract("5/loggers", "B-25")
 def test_unexpected_exception_counts_as_failure_of_its_task_and_the_round_goes_on(
     exporter: MeteorExporter,
     station: MeteorDatabase,
@@ -648,7 +662,7 @@ def test_peer_that_says_nothing_gets_one_at_a_time(
     assert len({request.connection for request in peer.received}) == 1
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("5/defer")
 def test_failures_of_tasks_under_way_together_count_once(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -672,7 +686,7 @@ def test_failures_of_tasks_under_way_together_count_once(
     assert station.get_next_entity_to_export() is None
 
 
-@pytest.mark.contract("5", "B-25")
+@pytest.mark.contract("5/others", "B-25")
 def test_silent_peer_does_not_hold_up_other_configurations(
     station: MeteorDatabase, clock: Clock, tmp_path: Path
 ) -> None:
@@ -805,7 +819,7 @@ def test_killed_exporter_is_succeeded_once_its_lease_has_run_out(
 # --- the scheduler
 
 
-@pytest.mark.contract("5", "0.1")
+@pytest.mark.contract("0.1/exporter", "5/scheduler")
 def test_constructing_starts_nothing(station: MeteorDatabase) -> None:
     before = threading.active_count()
 
@@ -820,7 +834,7 @@ def test_constructing_starts_nothing(station: MeteorDatabase) -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("1/db", "1/exporter")
 def test_tasks_can_be_imported_from_both_places() -> None:
     import meteorpi_db
 
@@ -828,7 +842,7 @@ def test_tasks_can_be_imported_from_both_places() -> None:
     assert meteorpi_db.EventExportTask is EventExportTask
 
 
-@pytest.mark.contract("5")
+@pytest.mark.contract("5/round-pause")
 def test_job_is_paused_during_a_round_and_resumed_whatever_happens(
     station: MeteorDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

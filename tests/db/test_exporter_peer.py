@@ -63,7 +63,7 @@ def talk() -> Iterator[Callable[..., Reply]]:
     return send  # type: ignore[return-value]
 
 
-@pytest.mark.contract("6.1")
+@pytest.mark.contract("6.1/5")
 def test_upload_is_one_part_named_file_with_exact_length() -> None:
     with ScriptedPeer([CONTINUE]).serving() as peer:
         client = Peer(peer.url, "user", "pass")
@@ -85,6 +85,7 @@ def test_upload_is_one_part_named_file_with_exact_length() -> None:
     assert rest == b"abc" * 50_000 + b"\r\n--" + boundary + b"--\r\n"
 
 
+@pytest.mark.contract("6/credentials")
 def test_credentials_are_basic_in_utf8() -> None:
     with ScriptedPeer([CONTINUE]).serving() as peer:
         client = Peer(peer.url, "žofie", "heslo ☄")

@@ -18,7 +18,9 @@ from tests.conftest import OpenDatabase
 from tests.db.making import CAMERA, CONTENT, add_file, add_status, at, new_file, register, stored_ids
 
 
-@pytest.mark.contract("4.1/register_file", "4.1/get_file", "4.1/file_path_for_id", "S-110", "B-14")
+@pytest.mark.contract(
+    "4.1/register_file", "4.1/get_file", "4.1/file_path_for_id", "S-110", "B-14", "3.4/str", "3.4/accessors"
+)
 def test_registered_file_is_moved_into_the_store_and_read_back_the_same(
     db: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -132,7 +134,7 @@ def test_metadata_comes_back_in_order_and_unchanged(db: MeteorDatabase) -> None:
     assert [type(item.value) for item in found.meta] == [type(item.value) for item in metas]
 
 
-@pytest.mark.contract("B-01", "4.1/register_file")
+@pytest.mark.contract("B-01", "4.1/register_file", "2.1/forms")
 def test_aware_times_and_fine_fractions_come_back_as_utc_milliseconds(db: MeteorDatabase) -> None:
     add_status(db)
     moment = datetime(2015, 4, 1, 23, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
@@ -163,7 +165,7 @@ def test_values_that_cannot_be_kept_are_refused_and_nothing_is_stored(
     assert db.search_files(FileRecordSearch())["count"] == 0
 
 
-@pytest.mark.contract("B-41", "faults/names", "faults/input")
+@pytest.mark.contract("B-41", "faults/names", "faults/input", "2.2/use", "0/camera-id")
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -371,7 +371,7 @@ def test_results_longer_than_a_list_of_numbers_are_complete(open_database: OpenD
     assert list(db.iterate_files(FileRecordSearch(limit=FEW + 1, skip=2))) == records[-3:1:-1]
 
 
-@pytest.mark.contract("4.9", "4.11", "issue-2.2")
+@pytest.mark.contract("4.9/generators", "4.11/iteration", "issue-2.2")
 def test_iteration_stays_valid_while_others_read_and_write(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,7 +393,7 @@ def test_iteration_stays_valid_while_others_read_and_write(
     assert seen == [*records[:4:-1], *records[3::-1], older]
 
 
-@pytest.mark.contract("4.9", "4.11")
+@pytest.mark.contract("4.11/iteration")
 def test_iteration_over_a_short_list_survives_deletions(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

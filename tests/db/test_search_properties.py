@@ -170,7 +170,15 @@ def expected(entities: list[Any], search: Any, time: str, *context: Any) -> tupl
     return len(found), page[: search.limit] if search.limit else page
 
 
-@pytest.mark.contract("3.3", "3.2", "4.1/search_files", "4.2/search_events", "issue-2.2")
+@pytest.mark.contract(
+    "3.3/result-order",
+    "3.3/meta",
+    "3.3/event_type",
+    "3.2/and",
+    "4.1/search_files",
+    "4.2/search_events",
+    "issue-2.2",
+)
 @settings(
     max_examples=12,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

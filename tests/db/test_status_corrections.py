@@ -15,7 +15,7 @@ def camera_status(lens: str) -> CameraStatus:
     return CameraStatus(lens, "chip", None, None, Orientation(), Location(1, 2), "cam")
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/camera-status")
 def test_every_status_of_one_camera_is_corrected_in_place(db: MeteorDatabase) -> None:
     for day in (1, 2):
         db.update_camera_status(camera_status(f"lens {day}"), datetime(2015, 4, day), "cam")
@@ -31,7 +31,7 @@ def test_every_status_of_one_camera_is_corrected_in_place(db: MeteorDatabase) ->
     assert [status.sensor for status in db.get_status_history("other")] == ["chip"]
 
 
-@pytest.mark.contract("14.4")
+@pytest.mark.contract("14.4/camera-status")
 def test_correction_that_cannot_be_stored_changes_nothing(db: MeteorDatabase) -> None:
     db.update_camera_status(camera_status("lens"), datetime(2015, 4, 1), "cam")
     before = db.get_status_history("cam")

@@ -14,7 +14,7 @@ from tests.conftest import OpenDatabase
 from tests.db.making import CAMERA, OTHER_CAMERA, StandingClock, add_file, add_status, at, status_of
 
 
-@pytest.mark.contract("4.3/get_cameras", "B-16")
+@pytest.mark.contract("4.3/get_cameras", "B-16", "0/camera-id")
 def test_cameras_come_exactly_and_descending(db: MeteorDatabase) -> None:
     for camera in ("b", "a", "B", "a ", "ä", "x" * 64):
         add_status(db, camera)

@@ -15,8 +15,6 @@ from PIL import Image
 from meteorpi_db.ingest.damage import FITS_BLOCK_BYTES, find_damage
 from meteorpi_db.ingest.media import media_of
 
-pytestmark = pytest.mark.contract("issue-2.8")
-
 
 def picture(kind: str) -> bytes:
     noise = Image.effect_noise((97, 61), 80).convert("RGB")

@@ -19,9 +19,8 @@ from meteorpi_db.testing.night_sky import Camera, azimuth_and_altitude
 from tests.ingest.conftest import SMALL_PLAN
 from tests.ingest.trees import tree_state
 
-pytestmark = pytest.mark.contract("issue-2.8", "issue-2.9")
 
-
+@pytest.mark.contract("issue-2.9")
 def test_one_plan_is_one_night(small_night: Path, tmp_path: Path) -> None:
     again = make_night(tmp_path, SMALL_PLAN)
     other = make_night(tmp_path / "other", dataclasses.replace(SMALL_PLAN, seed=1))

@@ -20,8 +20,6 @@ from tests.ingest.trees import counts, held_files, same_contents, tree_state
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
-pytestmark = pytest.mark.contract("issue-2.8")
-
 HERE = StatusFacts(location=Location(48.2, 16.4), inst_name="Roof")
 OPTIONS = IngestOptions(camera_id="roof", facts=HERE)
 
@@ -40,6 +38,7 @@ def meta_of(record: FileRecord) -> dict[str, object]:
     return {str(item.key): item.value for item in record.meta}
 
 
+@pytest.mark.contract("issue-2.8")
 def test_real_pictures_and_videos_are_taken(db: MeteorDatabase, shared_data: Path) -> None:
     for folder in ("allsky", "video"):
         report = ingest(db, shared_data / folder, OPTIONS)
@@ -55,6 +54,7 @@ def test_real_pictures_and_videos_are_taken(db: MeteorDatabase, shared_data: Pat
     assert found["wien-fireball-20150905.jpg"].file_time == datetime(2015, 9, 5, 12)
 
 
+@pytest.mark.contract("issue-2.8")
 def test_twice_the_same_folder_adds_nothing(db: MeteorDatabase, shared_data: Path) -> None:
     ingest(db, shared_data / "allsky", OPTIONS)
     before = counts(db)
@@ -127,6 +127,7 @@ def test_a_changed_file_is_another_file(db: MeteorDatabase, tmp_path: Path) -> N
     assert (report.files, counts(db)) == (1, (1, 2, 0))
 
 
+@pytest.mark.contract("faults/names")
 @pytest.mark.parametrize(
     "name",
     [
@@ -146,6 +147,7 @@ def test_names_are_kept_exactly(name: str, db: MeteorDatabase, tmp_path: Path) -
     assert list(records(db)) == [name]
 
 
+@pytest.mark.contract("faults/names")
 @pytest.mark.engines("sqlite")
 def test_names_that_are_no_text_are_written_out(db: MeteorDatabase, tmp_path: Path) -> None:
     directory = tmp_path / "in"

@@ -18,7 +18,7 @@ from tests.ingest.trees import held_files, same_contents, tree_state
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
-pytestmark = [pytest.mark.contract("issue-2.8"), pytest.mark.engines("sqlite")]
+pytestmark = pytest.mark.engines("sqlite")
 
 MAIN = "FTPdetectinfo_UK0006_20220914_185543_087124.txt"
 
@@ -33,6 +33,7 @@ def notes(db: MeteorDatabase) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
 
 
+@pytest.mark.contract("issue-2.8")
 def test_cut_pictures_and_captures_are_set_aside(db: MeteorDatabase, night: Path) -> None:
     capture, picture = next(night.glob("FF_*.fits")), next(night.glob("XX*.jpg"))
     cut(capture)
@@ -54,6 +55,7 @@ def test_cut_pictures_and_captures_are_set_aside(db: MeteorDatabase, night: Path
     assert same_contents(db)
 
 
+@pytest.mark.contract("issue-2.8")
 def test_a_copy_lies_beside_its_reason(db: MeteorDatabase, night: Path) -> None:
     capture = next(night.glob("FF_*.fits"))
     cut(capture)

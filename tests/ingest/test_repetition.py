@@ -24,7 +24,6 @@ from tests.ingest.trees import counts, digest, held_files, same_contents, tree_s
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
-pytestmark = pytest.mark.contract("issue-2.8", "B-15", "S-150")
 
 KILLS = 8
 PROGRAM = """
@@ -121,6 +120,7 @@ def assert_complete(db: MeteorDatabase, interrupted: Interrupted) -> None:
     assert same_contents(db)
 
 
+@pytest.mark.contract("B-15", "S-150")
 def test_killed_at_any_moment_and_repeated_it_is_complete(
     open_database: Callable[..., MeteorDatabase], interrupted: Interrupted
 ) -> None:
@@ -133,6 +133,7 @@ def test_killed_at_any_moment_and_repeated_it_is_complete(
     assert_complete(db, interrupted)
 
 
+@pytest.mark.contract("B-15", "S-150")
 @pytest.mark.engines("sqlite")
 def test_a_move_that_is_killed_loses_nothing(
     open_database: Callable[..., MeteorDatabase], interrupted: Interrupted
@@ -150,6 +151,7 @@ def test_a_move_that_is_killed_loses_nothing(
     assert expected_files(interrupted.source) == {}
 
 
+@pytest.mark.contract("B-38")
 def test_two_processes_take_the_same_night_in_at_once(
     long_night: Path,
     open_database: Callable[..., MeteorDatabase],
@@ -208,6 +210,7 @@ def test_another_node_gives_the_same_identities(
     assert first.get_status_history("XX0001") == second.get_status_history("XX0001")
 
 
+@pytest.mark.contract("S-150")
 @pytest.mark.engines("sqlite")
 def test_a_file_that_changes_while_it_is_read_is_never_stored_torn(
     db: MeteorDatabase, small_night: Path, tmp_path: Path

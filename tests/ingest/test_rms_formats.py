@@ -22,8 +22,6 @@ from meteorpi_db.ingest.rms_formats import (
 )
 from meteorpi_model.errors import InvalidDocumentError
 
-pytestmark = pytest.mark.contract("issue-2.8")
-
 HEADER = """Meteor Count = {count:06d}
 -----------------------------------------------------
 Processed with RMS 1.0 20220903_124708 on 2022-09-15 05:13:17.493559 UTC
@@ -173,7 +171,6 @@ def test_points_that_could_not_be_measured_are_no_fault() -> None:
     assert parse_detections(text).complaints == ()
 
 
-@pytest.mark.contract("issue-2.8")
 def test_the_time_of_a_meteor_is_that_of_its_recording_and_frame(shared_data: Path) -> None:
     """RMS' own table of the same night says 19:49:13.567310."""
     text = (shared_data / "rms-night" / "FTPdetectinfo_UK0006_20220914_185543_087124.txt").read_text()

@@ -20,8 +20,6 @@ from tests.ingest.trees import counts, held_files, tree_state
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
-pytestmark = pytest.mark.contract("issue-2.8")
-
 MAIN = "FTPdetectinfo_UK0006_20220914_185543_087124.txt"
 MANUAL = "FTPdetectinfo_UK0006_20220914_194911_205_0079616_manual.txt"
 START = datetime(2022, 9, 14, 18, 55, 43, 87000)
@@ -36,6 +34,7 @@ def value(item: Event, key: str) -> object:
     return next(meta.value for meta in item.meta if str(meta.key) == key)
 
 
+@pytest.mark.contract("issue-2.8")
 def test_a_real_night_gives_43_events_and_every_file(db: MeteorDatabase, shared_data: Path) -> None:
     source = shared_data / "rms-night"
 
@@ -50,6 +49,7 @@ def test_a_real_night_gives_43_events_and_every_file(db: MeteorDatabase, shared_
     assert report.bytes == sum(record.file_size for record in db.iterate_files(FileRecordSearch(limit=0)))
 
 
+@pytest.mark.contract("issue-2.8")
 def test_taking_a_real_night_in_again_adds_nothing(db: MeteorDatabase, shared_data: Path) -> None:
     ingest(db, shared_data / "rms-night")
     before = counts(db)
@@ -69,6 +69,7 @@ def test_the_files_decide_which_camera_it_was(db: MeteorDatabase, shared_data: P
     assert db.get_cameras() == ["UK0006"]
 
 
+@pytest.mark.contract("issue-2.8")
 @pytest.mark.engines("sqlite")
 def test_the_status_says_where_the_camera_stands_and_points(db: MeteorDatabase, shared_data: Path) -> None:
     ingest(db, shared_data / "rms-night")
@@ -87,6 +88,7 @@ def test_the_status_says_where_the_camera_stands_and_points(db: MeteorDatabase, 
     assert len(status.regions[0]) > 10
 
 
+@pytest.mark.contract("issue-2.8", "12")
 @pytest.mark.engines("sqlite")
 def test_a_meteor_carries_its_measurements(db: MeteorDatabase, shared_data: Path) -> None:
     ingest(db, shared_data / "rms-night")
@@ -163,6 +165,7 @@ def test_the_path_file_has_every_position(db: MeteorDatabase, shared_data: Path)
     )
 
 
+@pytest.mark.contract("issue-2.8", "12")
 @pytest.mark.engines("sqlite")
 def test_files_have_types_and_times(db: MeteorDatabase, shared_data: Path) -> None:
     ingest(db, shared_data / "rms-night")

@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from meteorpi_db.ingest.sky_mask import read_sky_regions
 from meteorpi_model.status import Polygon
-
-pytestmark = pytest.mark.contract("issue-2.8")
 
 
 def mask(directory: Path, sky: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Path:

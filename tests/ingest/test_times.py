@@ -14,8 +14,6 @@ from PIL import Image
 
 from meteorpi_db.ingest.times import find_file_time, find_time_in_name
 
-pytestmark = pytest.mark.contract("issue-2.8")
-
 ORIGINAL, OFFSET, FRACTION, CHANGED = 0x9003, 0x9011, 0x9291, 0x0132
 
 

@@ -21,7 +21,7 @@ from tests.ingest.trees import counts, held_files
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
-pytestmark = [pytest.mark.contract("issue-2.8"), pytest.mark.engines("sqlite")]
+pytestmark = pytest.mark.engines("sqlite")
 
 OPTIONS = IngestOptions(camera_id="roof", facts=StatusFacts(location=Location(48.2, 16.4)))
 
@@ -80,6 +80,7 @@ def test_a_file_is_taken_when_it_has_settled(db: MeteorDatabase, watched: Path, 
     assert not later.folders
 
 
+@pytest.mark.contract("issue-2.8")
 def test_a_file_that_grows_waits_and_is_taken_whole(
     db: MeteorDatabase, watched: Path, clock: Seconds
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_refused_file_is_tried_again(db: MeteorDatabase, watched: Path, clock:
     assert again.files_present == 1
 
 
+@pytest.mark.contract("issue-2.8")
 def test_meteors_wait_for_the_end_of_the_night(
     db: MeteorDatabase, watched: Path, small_night: Path, clock: Seconds
 ) -> None:
@@ -216,6 +218,7 @@ def test_files_and_directories_may_vanish(db: MeteorDatabase, watched: Path, clo
     assert not watch.look().refused
 
 
+@pytest.mark.contract("faults/full-disk")
 def test_a_full_store_is_waited_for(
     db: MeteorDatabase, watched: Path, clock: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:

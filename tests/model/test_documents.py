@@ -28,6 +28,7 @@ from meteorpi_model import (
     NSString,
     Orientation,
     User,
+    now,
     schemas,
 )
 from meteorpi_model.errors import InvalidDocumentError, UnavailableError
@@ -64,13 +65,34 @@ PUBLISHED_STATUS = json.loads(
     '"orientation":{"alt":0.5,"az":0.6,"error":0.7,"rot":1.0,"width":80.0},'
     '"regions":[[{"x":0,"y":0},{"x":100,"y":0},{"x":0,"y":100}]]}'
 )
+PUBLISHED_EVENT = {
+    "event_id": "c3949199e2df41a0bff500985dc2c93e",
+    "camera_id": "aabbccddeeff",
+    "event_time": 1427846760000,
+    "event_type": "meteorpi:omgmeteors",
+    "status_id": "ababc09c8199431ba54e2e0f35f5fb25",
+    "files": [PUBLISHED_FILE],
+    "meta": [{"type": "number", "key": "meteorpi:file_count", "value": 2}],
+}
 PUBLISHED_SEARCH = json.loads(
     '{"camera_ids":["aabbccddeeff"],"after":1427846460000,"exclude_events":true,"limit":100,"skip":0,'
     '"meta":[{"key":"meteorpi:number_key","type":"less","value":4}]}'
 )
+PUBLISHED_EXPORT = {
+    "type": "file",
+    "config_id": "d3949199e2df41a0bff500985dc2c93e",
+    "target_url": "http://host/import",
+    "user_id": "u",
+    "password": "p",
+    "search": PUBLISHED_SEARCH,
+    "config_name": "name",
+    "config_description": "description",
+    "enabled": False,
+}
+PUBLISHED_USER = {"user_id": "the_user", "role_mask": 1, "roles": ["user"]}
 
 
-@pytest.mark.contract("2.4", "2.5", "B-04", "B-06")
+@pytest.mark.contract("2.4/forms", "2.4/round-trip", "B-04", "B-06")
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
@@ -87,7 +109,7 @@ def test_documents_round_trip_through_json_and_fit_their_schema(kind: str, data:
     Draft202012Validator(schemas.load(kind), registry=REGISTRY).validate(document)
 
 
-@pytest.mark.contract("2.4")
+@pytest.mark.contract("2.4/left-out")
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
@@ -99,13 +121,18 @@ def test_unknown_keys_are_ignored_and_none_is_left_out(kind: str, data: st.DataO
     assert from_dict(document | {"$$hashKey": "object:7"}).as_dict() == document
 
 
-@pytest.mark.contract("2.5")
+@pytest.mark.contract(
+    "2.5/file-record", "2.5/event", "2.5/camera-status", "2.5/search", "2.5/export-configuration", "2.5/user"
+)
 @pytest.mark.parametrize(
     ("from_dict", "document"),
     [
         (FileRecord.from_dict, PUBLISHED_FILE),
         (CameraStatus.from_dict, PUBLISHED_STATUS),
+        (Event.from_dict, PUBLISHED_EVENT),
         (FileRecordSearch.from_dict, PUBLISHED_SEARCH),
+        (ExportConfiguration.from_dict, PUBLISHED_EXPORT),
+        (User.from_dict, PUBLISHED_USER),
     ],
 )
 def test_published_examples_are_read_and_written_alike(
@@ -157,14 +184,44 @@ def test_errors_point_at_the_culprit() -> None:
     assert caught.value.pointer == "/files/0/meta/0/value"
 
 
-@pytest.mark.contract("3.4")
+@pytest.mark.contract("2.3")
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_things_are_equal_when_class_and_every_attribute_are(kind: str, data: st.DataObject) -> None:
+    strategy, from_dict = KINDS[kind]
+    thing = data.draw(strategy)
+    same, other = from_dict(thing.as_dict()), from_dict(thing.as_dict())
+    attributes = [name for name in vars(other) if not name.startswith("_")]
+    name = data.draw(st.sampled_from(attributes))
+    setattr(other, name, object())
+
+    assert thing == same
+    assert not thing != same  # noqa: SIM202 - the operator itself is tested
+    assert thing != other
+    assert thing != thing.as_dict()
+    assert thing != type("Lookalike", (), {})()
+
+
+@pytest.mark.contract("2.3")
+def test_things_without_lists_can_be_hashed() -> None:
+    def make() -> set[object]:
+        return {NSString("a"), Meta(NSString("k"), 1), User("u", 1), Location(1, 2), Orientation(1, 2)}
+
+    assert make() == make()
+    for thing in (EventSearch(), FileRecord("c", "image/png", NSString("t"), UUID(int=1))):
+        with pytest.raises(TypeError):
+            hash(thing)
+
+
+@pytest.mark.contract("3.4/from_dict")
 @pytest.mark.parametrize("key", ["meta", "file_size"])
 def test_a_file_record_needs_meta_and_size(key: str) -> None:
     with pytest.raises(ValueError, match=key):
         FileRecord.from_dict({k: v for k, v in PUBLISHED_FILE.items() if k != key})
 
 
-@pytest.mark.contract("3.5")
+@pytest.mark.contract("3.5/from_dict")
 @pytest.mark.parametrize("key", ["meta", "files"])
 def test_an_event_needs_meta_and_files(key: str) -> None:
     event = Event("c", datetime(2015, 4, 1), None, NSString("e"), UUID(int=1)).as_dict()
@@ -174,23 +231,25 @@ def test_an_event_needs_meta_and_files(key: str) -> None:
         Event.from_dict(event)
 
 
-@pytest.mark.contract("3.8")
+@pytest.mark.contract("3.8/from_dict")
 @pytest.mark.parametrize("key", ["location", "orientation", "regions"])
 def test_a_status_needs_place_pointing_and_regions(key: str) -> None:
     with pytest.raises(ValueError, match=key):
         CameraStatus.from_dict({k: v for k, v in PUBLISHED_STATUS.items() if k != key})
 
 
-@pytest.mark.contract("3.4")
+@pytest.mark.contract("3.4/attributes")
 def test_a_new_file_record_is_empty() -> None:
-    record = FileRecord("c", "image/png", NSString("t"), UUID(int=1))
+    record = FileRecord("c", "image/png", NSString("t"), UUID(int=1), "name.png", "5d41")
 
+    assert (record.camera_id, record.mime_type, record.semantic_type) == ("c", "image/png", NSString("t"))
+    assert (record.status_id, record.file_name, record.md5) == (UUID(int=1), "name.png", "5d41")
     assert (record.file_id, record.file_time, record.file_size, record.meta) == (None, None, 0, [])
     with pytest.raises(UnavailableError):
         record.get_path()
 
 
-@pytest.mark.contract("3.1")
+@pytest.mark.contract("3.1/type", "3.1/values")
 @pytest.mark.parametrize(
     ("value", "kind"),
     [(3, "number"), (2.5, "number"), (True, "number"), ("x", "string"), (datetime(2015, 4, 1), "date")],
@@ -204,7 +263,7 @@ def test_metadata_knows_its_type(value: Any, kind: str) -> None:
     assert set(values.values()) == {None}
 
 
-@pytest.mark.contract("3.1", "B-07")
+@pytest.mark.contract("3.1/type", "B-07")
 @pytest.mark.parametrize("value", [None, b"bytes", ["list"]])
 def test_metadata_of_unknown_type_is_not_written(value: Any) -> None:
     item = Meta(NSString("k"), value)
@@ -214,14 +273,33 @@ def test_metadata_of_unknown_type_is_not_written(value: Any) -> None:
         item.as_dict()
 
 
-@pytest.mark.contract("3.1", "B-06")
+@pytest.mark.contract("3.1/key", "3.1/dict", "2.2/use", "B-06")
 def test_metadata_keys_are_namespaced_on_both_sides() -> None:
     assert Meta.from_dict({"type": "string", "key": "a:b", "value": "v"}).key == NSString("b", "a")
     with pytest.raises(ValueError, match="type"):
         Meta.from_dict({"type": "blob", "key": "a:b", "value": "v"})
 
 
-@pytest.mark.contract("3.2")
+@pytest.mark.contract("3.1/dict", "2.1/forms")
+def test_metadata_is_written_with_type_key_and_value() -> None:
+    moment = datetime(2015, 4, 1, 0, 21, 3, 456000)
+
+    assert Meta(NSString("k"), 2.5).as_dict() == {"type": "number", "key": "meteorpi:k", "value": 2.5}
+    assert Meta(NSString("k", "x"), "v").as_dict() == {"type": "string", "key": "x:k", "value": "v"}
+    date = {"type": "date", "key": "meteorpi:k", "value": 1427847663456}
+    assert Meta(NSString("k"), moment).as_dict() == date
+    assert Meta.from_dict(date).value == moment
+
+
+@pytest.mark.contract("3.2/dict")
+def test_constraints_on_dates_are_written_in_milliseconds() -> None:
+    constraint = MetaConstraint("before", NSString("k"), datetime(2015, 4, 1, 0, 21, 3, 456000))
+
+    assert constraint.as_dict() == {"type": "before", "key": "meteorpi:k", "value": 1427847663456}
+    assert MetaConstraint.from_dict(constraint.as_dict()) == constraint
+
+
+@pytest.mark.contract("3.2/dict")
 def test_unknown_constraint_types_are_refused_everywhere() -> None:
     with pytest.raises(ValueError, match="like"):
         MetaConstraint("like", NSString("k"), "v").as_dict()
@@ -229,21 +307,21 @@ def test_unknown_constraint_types_are_refused_everywhere() -> None:
         MetaConstraint.from_dict({"type": "like", "key": "a:b", "value": "v"})
 
 
-@pytest.mark.contract("3.2")
+@pytest.mark.contract("3.2/dict")
 @pytest.mark.parametrize(("kind", "value"), [("less", "x"), ("before", 3), ("string_equals", 3)])
 def test_constraint_values_must_fit_their_type(kind: str, value: Any) -> None:
     with pytest.raises(ValueError, match=kind):
         MetaConstraint(kind, NSString("k"), value).as_dict()
 
 
-@pytest.mark.contract("3.3", "B-62")
+@pytest.mark.contract("3.3/limit", "3.3/as_dict", "B-62")
 def test_no_limit_is_written_as_zero_and_a_missing_limit_means_100() -> None:
     assert FileRecordSearch(limit=None).as_dict() == {"limit": 0, "skip": 0, "meta": []}
     assert EventSearch.from_dict(EventSearch(limit=None).as_dict()).limit == 0
     assert EventSearch.from_dict({}).limit == 100
 
 
-@pytest.mark.contract("3.3")
+@pytest.mark.contract("3.3/camera_ids", "3.3/box", "3.3/times", "3.3/offsets")
 @pytest.mark.parametrize("search", [FileRecordSearch, EventSearch])
 @pytest.mark.parametrize(
     "arguments",
@@ -262,7 +340,7 @@ def test_searches_refuse_what_cannot_match(search: Any, arguments: dict[str, obj
         search(**arguments)
 
 
-@pytest.mark.contract("3.3")
+@pytest.mark.contract("3.3/camera_ids", "3.3/times")
 def test_equal_times_and_one_camera_are_fine() -> None:
     moment = datetime(2015, 4, 1)
 
@@ -271,7 +349,7 @@ def test_equal_times_and_one_camera_are_fine() -> None:
     assert EventSearch.from_dict({"camera_ids": "one"}).camera_ids == ["one"]
 
 
-@pytest.mark.contract("3.3", "B-09")
+@pytest.mark.contract("3.3/limit", "3.3/skip", "B-09")
 @pytest.mark.parametrize("value", [-1, 1.5, "1; drop table t_file", True])
 @pytest.mark.parametrize("name", ["limit", "skip"])
 def test_limit_and_skip_are_natural_numbers(name: str, value: Any) -> None:
@@ -281,7 +359,7 @@ def test_limit_and_skip_are_natural_numbers(name: str, value: Any) -> None:
         EventSearch.from_dict({name: value})
 
 
-@pytest.mark.contract("3.3")
+@pytest.mark.contract("3.3/order")
 def test_positional_arguments_keep_their_order() -> None:
     moment, later, config = datetime(2015, 4, 1), datetime(2015, 4, 2), UUID(int=9)
     kind, constraint = NSString("t"), MetaConstraint("less", NSString("k"), 4)
@@ -301,7 +379,7 @@ def test_positional_arguments_keep_their_order() -> None:
         assert search.exclude_imported
 
 
-@pytest.mark.contract("3.3")
+@pytest.mark.contract("3.3/exclude_events", "3.3/as_dict")
 def test_any_true_value_excludes_events_and_old_keys_are_ignored() -> None:
     search = FileRecordSearch.from_dict({"exclude_events": "True", "exclude_incomplete": True})
 
@@ -309,7 +387,26 @@ def test_any_true_value_excludes_events_and_old_keys_are_ignored() -> None:
     assert FileRecordSearch.from_dict(search.as_dict()) == search
 
 
-@pytest.mark.contract("2.4")
+@pytest.mark.contract("3.3/as_dict")
+def test_flags_of_a_search_are_written_only_when_true() -> None:
+    plain = FileRecordSearch(camera_ids="one", semantic_type=NSString("t"), exclude_export_to=UUID(int=9))
+    flagged = FileRecordSearch(exclude_events=True, exclude_imported=True)
+
+    assert plain.as_dict() == {
+        "camera_ids": ["one"],
+        "semantic_type": "meteorpi:t",
+        "exclude_export_to": UUID(int=9).hex,
+        "limit": 100,
+        "skip": 0,
+        "meta": [],
+    }
+    assert {key for key, value in flagged.as_dict().items() if value is True} == {
+        "exclude_events",
+        "exclude_imported",
+    }
+
+
+@pytest.mark.contract("2.4/flags")
 @pytest.mark.parametrize(
     ("value", "expected"), [(True, True), (1, True), ("true", False), (0, False), (2, False)]
 )
@@ -324,7 +421,46 @@ def test_orientation_has_its_error_third() -> None:
     assert Location() == Location(0.0, 0.0, False, 0.0)
 
 
-@pytest.mark.contract("3.8")
+@pytest.mark.contract("3.8/attributes")
+def test_a_new_status_is_current_and_without_regions() -> None:
+    status = CameraStatus("lens", "chip", None, "Farm", Orientation(), Location(), "cam")
+
+    assert (status.software_version, status.valid_from, status.valid_to) == (1, None, None)
+    assert (status.regions, status.status_id) == ([], None)
+    assert (status.lens, status.sensor, status.inst_url, status.inst_name) == ("lens", "chip", None, "Farm")
+    assert (status.orientation, status.location, status.camera_id) == (Orientation(), Location(), "cam")
+    assert not {"valid_to", "inst_url"} & status.as_dict().keys()
+
+
+@pytest.mark.contract("3.5/attributes")
+def test_a_new_event_has_neither_files_nor_metadata() -> None:
+    event = Event("cam", datetime(2015, 4, 1), UUID(int=2), NSString("e"), UUID(int=1))
+
+    assert (event.file_records, event.meta) == ([], [])
+    assert (event.camera_id, event.event_time, event.event_id) == ("cam", datetime(2015, 4, 1), UUID(int=2))
+    assert (event.event_type, event.status_id) == (NSString("e"), UUID(int=1))
+    assert event.file_records is not Event("c", now(), None, NSString("e"), UUID(int=1)).file_records
+
+
+@pytest.mark.contract("3.9/dict")
+def test_an_account_is_read_by_its_mask() -> None:
+    document = {"user_id": "u", "role_mask": 5, "roles": ["camera_admin"]}
+
+    assert User.from_dict(document) == User("u", 5)
+    assert User("u", 5).as_dict() == {"user_id": "u", "role_mask": 5, "roles": ["user", "import"]}
+
+
+@pytest.mark.contract("3.10/attributes")
+def test_a_new_export_is_disabled_and_without_id() -> None:
+    config = ExportConfiguration("http://h/import", "u", "p", EventSearch(), "n", "d")
+
+    assert (config.enabled, config.config_id) == (False, None)
+    assert (config.target_url, config.user_id, config.password) == ("http://h/import", "u", "p")
+    assert (config.search, config.name, config.description) == (EventSearch(), "n", "d")
+    assert ExportConfiguration("http://h/", "u", "p", EventSearch(), "n", "d", True, UUID(int=1)).enabled
+
+
+@pytest.mark.contract("3.8/add_region")
 def test_regions_are_given_as_flat_coordinates() -> None:
     status = CameraStatus.from_dict(PUBLISHED_STATUS)
     status.add_region([1, 2, 3, 4, 5, 6])
@@ -334,14 +470,14 @@ def test_regions_are_given_as_flat_coordinates() -> None:
         status.add_region([1, 2, 3, 4, 5])
 
 
-@pytest.mark.contract("3.10", "B-11")
+@pytest.mark.contract("3.10/search", "B-11")
 @pytest.mark.parametrize("search", [None, {}, "search"])
 def test_an_export_needs_one_of_the_two_searches(search: Any) -> None:
     with pytest.raises(ValueError):
         ExportConfiguration("http://h/import", "u", "p", search, "n", "d")
 
 
-@pytest.mark.contract("3.10")
+@pytest.mark.contract("3.10/search", "3.10/dict")
 def test_export_configuration_type_follows_its_search() -> None:
     config = ExportConfiguration("http://h/import", "u", "p", EventSearch(), "n", "d")
 

@@ -7,7 +7,7 @@ import pytest
 from meteorpi_server import MeteorApp
 from tests.server.conftest import PASSWORD, ROLES, Node, basic, bearer
 
-pytestmark = [pytest.mark.engines("sqlite"), pytest.mark.contract("B-32", "3.9", "8.1", "8.2", "8.3")]
+pytestmark = pytest.mark.engines("sqlite")
 
 HEX = "00000000000000000000000000000001"
 OPEN: frozenset[str] | None = None
@@ -71,16 +71,19 @@ def routes_of(meteor_app: MeteorApp) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.contract("8.2/authorisation", "faults/authorisation")
 def test_every_route_is_in_the_matrix(node: Node) -> None:
     assert routes_of(node.meteor_app) == set(MATRIX)
 
 
+@pytest.mark.contract("8.1/open")
 def test_open_routes_need_no_account(node: Node) -> None:
     for (method, _), (path, roles) in MATRIX.items():
         if roles is None:
             assert node.http.open(path, method=method).status_code not in (401, 403), path
 
 
+@pytest.mark.contract("8.2/authorisation", "faults/authorisation", "B-32")
 @pytest.mark.parametrize("headers", [{}, basic("admin", "wrong"), basic("unknown"), bearer("wrong")])
 def test_guarded_routes_refuse_missing_and_wrong_credentials(node: Node, headers: dict[str, str]) -> None:
     messages = set()
@@ -98,7 +101,9 @@ def test_guarded_routes_refuse_missing_and_wrong_credentials(node: Node, headers
     assert len(messages) == 1
 
 
-@pytest.mark.contract("B-49")
+@pytest.mark.contract(
+    "3.9/user", "3.9/camera_admin", "3.9/import", "8.2/authorisation", "faults/authorisation", "B-32", "B-49"
+)
 @pytest.mark.parametrize("user_id", sorted(ROLES))
 def test_guarded_routes_ask_for_their_role(node: Node, user_id: str) -> None:
     held = set(ROLES[user_id])
@@ -116,6 +121,7 @@ def test_guarded_routes_ask_for_their_role(node: Node, user_id: str) -> None:
             assert "WWW-Authenticate" not in answer.headers
 
 
+@pytest.mark.contract("issue-2.4", "faults/authorisation")
 @pytest.mark.parametrize("scope", ["user", "camera_admin"])
 def test_tokens_carry_their_scope_and_no_more(node: Node, scope: str) -> None:
     _, secret = node.db.create_api_token("admin", "a program", roles=[scope])
@@ -126,7 +132,7 @@ def test_tokens_carry_their_scope_and_no_more(node: Node, scope: str) -> None:
         assert answer.status_code != 401
 
 
-@pytest.mark.contract("B-49")
+@pytest.mark.contract("issue-2.4", "B-49")
 def test_tokens_end_with_their_account_and_their_revocation(node: Node) -> None:
     token_id, secret = node.db.create_api_token("visitor", "a program")
     assert node.get("/login", headers=bearer(secret)).status_code == 200
@@ -141,7 +147,7 @@ def test_tokens_end_with_their_account_and_their_revocation(node: Node) -> None:
     assert node.get("/login", headers=bearer(secret)).status_code == 401
 
 
-@pytest.mark.contract("B-32", "7.1")
+@pytest.mark.contract("B-32")
 def test_missing_role_is_named_and_gives_no_challenge(node: Node) -> None:
     answer = node.get("/users", headers=basic("visitor"))
 
@@ -151,7 +157,7 @@ def test_missing_role_is_named_and_gives_no_challenge(node: Node) -> None:
     assert "camera_admin" in answer.json["message"]
 
 
-@pytest.mark.contract("B-47")
+@pytest.mark.contract("B-47", "issue-2.4")
 def test_failed_logins_are_slowed_down_across_processes(node: Node) -> None:
     def attempt(user_id: str, password: str, address: str) -> int:
         environ = {"REMOTE_ADDR": address}
@@ -179,6 +185,7 @@ def test_a_success_forgets_the_failures_of_the_account(node: Node) -> None:
     assert node.get("/login", headers=basic("visitor")).status_code == 200
 
 
+@pytest.mark.contract("B-32", "faults/authorisation")
 @pytest.mark.parametrize(
     "header",
     ["Basic", "Basic !!!", "Basic YWRtaW4=", "Bearer", "Bearer ", "Digest username=admin", "x", "Basic /w=="],

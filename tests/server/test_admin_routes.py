@@ -16,7 +16,7 @@ from meteorpi_server.settings import Settings
 from tests.server.conftest import CAMERA, PASSWORD, START, Node, basic, bearer
 
 jsonschema = pytest.importorskip("jsonschema")
-pytestmark = [pytest.mark.engines("sqlite"), pytest.mark.contract("8.2")]
+pytestmark = pytest.mark.engines("sqlite")
 
 EXPORT = {
     "type": "file",
@@ -39,7 +39,7 @@ def roles_of(node: Node) -> dict[str, list[str]]:
     return {user.user_id: user.get_roles() for user in node.db.get_users()}
 
 
-@pytest.mark.contract("2.5", "3.9")
+@pytest.mark.contract("8.2/login", "2.5/user")
 def test_login_shows_the_account(node: Node) -> None:
     user = body(node.get("/login", headers=basic("admin")))["user"]
 
@@ -48,7 +48,7 @@ def test_login_shows_the_account(node: Node) -> None:
     assert user["roles"] == ["user", "camera_admin"]
 
 
-@pytest.mark.contract("4.5")
+@pytest.mark.contract("8.2/users", "8.2/users-post")
 def test_posting_an_account_creates_it_or_changes_its_password(node: Node) -> None:
     created = body(node.as_admin("POST", "/users", {"user_id": "new ü/%", "password": "first"}))
     assert {"user_id": "new ü/%", "role_mask": 1, "roles": ["user"]} in created["users"]
@@ -63,7 +63,7 @@ def test_posting_an_account_creates_it_or_changes_its_password(node: Node) -> No
     ]
 
 
-@pytest.mark.contract("B-36")
+@pytest.mark.contract("8.2/users-post", "faults/input")
 @pytest.mark.parametrize(
     "document",
     [
@@ -85,6 +85,7 @@ def test_incomplete_accounts_are_400(node: Node, document: dict[str, object]) ->
     assert roles_of(node) == before
 
 
+@pytest.mark.contract("8.2/roles")
 def test_roles_change_together(node: Node) -> None:
     changes = [
         {"user_id": "visitor", "roles": ["import"]},
@@ -98,6 +99,7 @@ def test_roles_change_together(node: Node) -> None:
     assert {"user_id": "visitor", "role_mask": 4, "roles": ["import"]} in answer["users"]
 
 
+@pytest.mark.contract("8.2/roles")
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -133,6 +135,7 @@ def test_nobody_removes_themselves_or_the_last_administrator(node: Node) -> None
     assert "admin" in roles_of(node)
 
 
+@pytest.mark.contract("8.2/users-delete", "faults/names")
 @pytest.mark.parametrize("user_id", ["a/b", "100%", "ä b+c", "%2F"])
 def test_accounts_are_deleted_by_their_id_encoded_twice(node: Node, user_id: str) -> None:
     node.db.create_or_update_user(user_id, PASSWORD, None)
@@ -176,7 +179,7 @@ def test_accounts_can_be_kept_to_some_cameras(node: Node) -> None:
     assert node.as_admin("PUT", "/users/unknown/cameras", {"cameras": None}).status_code == 404
 
 
-@pytest.mark.contract("4.6", "2.5", "3.10")
+@pytest.mark.contract("8.2/export-post", "8.2/export-get")
 @pytest.mark.parametrize(
     ("kind", "search"), [("file", FileRecordSearch(limit=0)), ("event", EventSearch(limit=0))]
 )
@@ -192,6 +195,7 @@ def test_new_exports_match_everything_and_are_disabled(
     assert body(node.as_admin("GET", "/export")) == {"configs": [config]}
 
 
+@pytest.mark.contract("8.2/export")
 def test_exports_are_listed_newest_first(node: Node) -> None:
     ids = [body(node.as_admin("POST", "/export", EXPORT))["config"]["config_id"] for _ in range(3)]
 
@@ -211,7 +215,7 @@ def test_passwords_of_exports_never_come_back(node: Node) -> None:
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
 
 
-@pytest.mark.contract("B-44", "B-35")
+@pytest.mark.contract("8.2/export-put", "B-44")
 @pytest.mark.parametrize("masked", [None, "", "********", "•••"])
 def test_masked_passwords_stay_as_they_were(node: Node, masked: str | None) -> None:
     config = body(node.as_admin("POST", "/export", EXPORT))["config"]
@@ -232,7 +236,7 @@ def test_masked_passwords_stay_as_they_were(node: Node, masked: str | None) -> N
     assert stored.password == "other"
 
 
-@pytest.mark.contract("B-35", "B-18")
+@pytest.mark.contract("8.2/export-put", "B-18", "B-35")
 def test_the_id_in_the_path_decides(node: Node) -> None:
     config = body(node.as_admin("POST", "/export", EXPORT))["config"]
     other = "0" * 31 + "1"
@@ -248,6 +252,7 @@ def test_the_id_in_the_path_decides(node: Node) -> None:
     assert node.as_admin("PUT", "/export/xyz", config).status_code == 400
 
 
+@pytest.mark.contract("8.2/export-get", "8.2/export-delete")
 def test_unknown_exports_are_404_but_may_be_deleted(node: Node) -> None:
     config = body(node.as_admin("POST", "/export", EXPORT))["config"]
     unknown = f"/export/{'0' * 32}"
@@ -262,7 +267,7 @@ def test_unknown_exports_are_404_but_may_be_deleted(node: Node) -> None:
     assert node.as_admin("POST", f"{unknown}/resume").status_code == 404
 
 
-@pytest.mark.contract("B-36", "B-51")
+@pytest.mark.contract("8.2/export-post", "B-51", "faults/input")
 @pytest.mark.parametrize(
     "change",
     [
@@ -330,7 +335,7 @@ def test_states_show_failures_and_suspension_and_resuming_ends_it(node: Node) ->
     assert stored.enabled is True
 
 
-@pytest.mark.contract("4.3", "4.4")
+@pytest.mark.contract("8.2/camera-status")
 def test_a_new_status_changes_three_fields_from_now_on(node: Node) -> None:
     before = node.db.get_camera_status(camera_id=CAMERA)
     assert before is not None
@@ -358,7 +363,7 @@ def test_a_new_status_changes_three_fields_from_now_on(node: Node) -> None:
     assert node.db.get_camera_status(time=START, camera_id=CAMERA).status_id == before.status_id  # type: ignore[union-attr]
 
 
-@pytest.mark.contract("8.4")
+@pytest.mark.contract("8.2/camera-status")
 def test_status_of_an_unknown_camera_cannot_be_edited(node: Node) -> None:
     change = {"inst_name": "x", "inst_url": "y", "regions": []}
 
@@ -373,6 +378,7 @@ def test_status_of_an_unknown_camera_cannot_be_edited(node: Node) -> None:
     assert bad.json["errors"][0]["pointer"] == "/regions/0/0/x"
 
 
+@pytest.mark.contract("issue-2.4")
 def test_tokens_are_shown_once_listed_without_secret_and_revoked(node: Node) -> None:
     order = {"user_id": "admin", "name": "cron job", "roles": ["user"], "expires_at": 4_000_000_000_000}
     made = body(node.as_admin("POST", "/tokens", order))

@@ -27,7 +27,7 @@ jsonschema = pytest.importorskip("jsonschema")
 pytestmark = pytest.mark.engines("sqlite")
 
 
-@pytest.mark.contract("0.1", "7.1")
+@pytest.mark.contract("7.1/no-routes", "7.1/app")
 def test_no_route_exists_until_it_is_added(db: MeteorDatabase) -> None:
     meteor_app = MeteorApp(db=db)
 
@@ -35,7 +35,7 @@ def test_no_route_exists_until_it_is_added(db: MeteorDatabase) -> None:
     assert meteor_app.app.test_client().get("/cameras").status_code == 404
 
 
-@pytest.mark.contract("0.1")
+@pytest.mark.contract("0.1/add_routes")
 def test_route_sets_are_independent_and_go_in_any_order(db: MeteorDatabase) -> None:
     only_query, other_order = MeteorApp(db=db), MeteorApp(db=db)
 
@@ -48,7 +48,7 @@ def test_route_sets_are_independent_and_go_in_any_order(db: MeteorDatabase) -> N
     assert other_order.app.test_client().get("/users").status_code == 401
 
 
-@pytest.mark.contract("8.1", "8.2", "8.3")
+@pytest.mark.contract("8/url_path")
 def test_route_sets_go_below_any_path(db: MeteorDatabase) -> None:
     meteor_app = MeteorApp(db=db)
     query_api.add_routes(meteor_app, url_path="/api")
@@ -62,7 +62,7 @@ def test_route_sets_go_below_any_path(db: MeteorDatabase) -> None:
     assert client.get("/api/users").status_code == 401
 
 
-@pytest.mark.contract("7.1")
+@pytest.mark.contract("7.1/success", "7.1/not_found", "7.1/authentication_failure", "7.1/get_user")
 def test_published_helpers_answer_as_published(db: MeteorDatabase) -> None:
     meteor_app = MeteorApp(db=db)
 
@@ -81,7 +81,7 @@ def test_published_helpers_answer_as_published(db: MeteorDatabase) -> None:
     assert "WWW-Authenticate" in refused.headers
 
 
-@pytest.mark.contract("7.1")
+@pytest.mark.contract("7.1/requires_auth", "7.1/get_user")
 def test_own_routes_can_ask_for_roles(node: Node) -> None:
     meteor_app = node.meteor_app
 
@@ -102,7 +102,7 @@ def test_own_routes_can_ask_for_roles(node: Node) -> None:
     assert node.get("/any", headers=basic("nobody")).status_code == 200
 
 
-@pytest.mark.contract("7.2")
+@pytest.mark.contract("7.2/slashes")
 def test_leading_slashes_count_as_one_without_a_redirect(node: Node) -> None:
     answer = node.get("/", environ_overrides={"PATH_INFO": "//cameras"})
     posted = node.http.post(
@@ -120,7 +120,7 @@ def failing(error: Exception) -> Callable[[], ResponseReturnValue]:
     return view
 
 
-@pytest.mark.contract("8.4", "B-36")
+@pytest.mark.contract("8.4/problems", "8.4/internal", "B-36")
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
@@ -150,7 +150,7 @@ def test_errors_become_problem_documents(node: Node, error: Exception, status: i
         assert int(answer.headers["Retry-After"]) > 0
 
 
-@pytest.mark.contract("8.4", "B-36")
+@pytest.mark.contract("8.4/internal")
 def test_unexpected_failures_are_logged_with_their_traceback(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,7 +162,7 @@ def test_unexpected_failures_are_logged_with_their_traceback(
     assert any(record.exc_info and "secret detail" in str(record.exc_info[1]) for record in caplog.records)
 
 
-@pytest.mark.contract("8.4", "B-36")
+@pytest.mark.contract("8.4/problems", "B-36")
 def test_unrouted_paths_and_methods_are_problems_too(node: Node) -> None:
     missing, wrong_method = node.get("/nothing/here"), node.http.put("/cameras")
 
@@ -189,7 +189,7 @@ def test_every_problem_of_the_framework_has_a_code(node: Node) -> None:
         assert answer.json["code"] == problems.CODE_BY_STATUS[status]
 
 
-@pytest.mark.contract("B-57", "8.4")
+@pytest.mark.contract("8.4/limit", "B-36", "B-57")
 def test_documents_that_are_too_large_are_refused(make_node: Callable[..., Node]) -> None:
     node = make_node(max_document_bytes=1000)
     node.add_accounts()
@@ -201,7 +201,7 @@ def test_documents_that_are_too_large_are_refused(make_node: Callable[..., Node]
     assert answer.json["code"] == "too-large"
 
 
-@pytest.mark.contract("B-36", "B-46", "B-57")
+@pytest.mark.contract("B-36", "B-46", "B-57", "faults/input")
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [
@@ -239,7 +239,7 @@ def test_requests_carry_an_id(node: Node) -> None:
     assert forged != "a b\tc"
 
 
-@pytest.mark.contract("7.1", "B-54")
+@pytest.mark.contract("7.1/cors", "B-54")
 def test_pages_of_any_site_may_query(node: Node) -> None:
     origin = {"Origin": "https://page.example"}
     preflight = node.http.options(
@@ -280,7 +280,7 @@ def test_pages_of_other_sites_may_not_administrate(node: Node) -> None:
         assert "Access-Control-Allow-Origin" not in preflight.headers
 
 
-@pytest.mark.contract("B-54", "7.1")
+@pytest.mark.contract("7.1/cors", "B-54")
 @pytest.mark.parametrize("configured", [("https://page.example",), ("*",)])
 def test_settings_open_the_rest(make_node: Callable[..., Node], configured: tuple[str, ...]) -> None:
     node = make_node(cors_origins=configured)
@@ -296,7 +296,7 @@ def test_settings_open_the_rest(make_node: Callable[..., Node], configured: tupl
     assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
 
 
-@pytest.mark.contract("8")
+@pytest.mark.contract("8/accept-ranges")
 def test_every_reply_says_that_ranges_are_accepted_once_queries_are(db: MeteorDatabase) -> None:
     without, meteor_app = MeteorApp(db=db), MeteorApp(db=db)
     admin_api.add_routes(meteor_app=without)

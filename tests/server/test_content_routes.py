@@ -18,7 +18,7 @@ from meteorpi_model import FileRecord, get_md5_hash
 from meteorpi_server.content import Content, disposition, safe_content_type
 from tests.server.conftest import Node, id_of
 
-pytestmark = [pytest.mark.engines("sqlite"), pytest.mark.contract("8.1", "B-34")]
+pytestmark = pytest.mark.engines("sqlite")
 
 BYTES = bytes(range(256)) * 4
 
@@ -44,6 +44,7 @@ def url(record: FileRecord) -> str:
     return f"/files/content/{id_of(record).hex}"
 
 
+@pytest.mark.contract("8.1/content", "8.1/content-name", "8.1/type", "8.1/full")
 def test_whole_content_comes_with_its_type_length_tag_and_name(node: Node, record: FileRecord) -> None:
     answer = node.get(url(record))
 
@@ -59,6 +60,7 @@ def test_whole_content_comes_with_its_type_length_tag_and_name(node: Node, recor
     assert node.get(url(record) + "/any/name at all.png").data == BYTES
 
 
+@pytest.mark.contract("8.1/range", "8.1/open-range", "8.1/type")
 @pytest.mark.parametrize(
     ("header", "first", "last"),
     [
@@ -80,6 +82,7 @@ def test_a_range_is_partial_content(
     assert answer.content_type == "image/png"
 
 
+@pytest.mark.contract("8.1/unsatisfiable")
 def test_a_range_beyond_the_end_is_416(node: Node, record: FileRecord) -> None:
     answer = node.get(url(record), headers={"Range": "bytes=1024-"})
 
@@ -88,6 +91,7 @@ def test_a_range_beyond_the_end_is_416(node: Node, record: FileRecord) -> None:
     assert answer.content_type == "application/problem+json"
 
 
+@pytest.mark.contract("8.1/malformed-range")
 @pytest.mark.parametrize("header", ["bytes=9-0", "bytes=x", "lines=0-9", "bytes", "0-9"])
 def test_malformed_ranges_are_ignored(node: Node, record: FileRecord, header: str) -> None:
     answer = node.get(url(record), headers={"Range": header})
@@ -96,6 +100,7 @@ def test_malformed_ranges_are_ignored(node: Node, record: FileRecord, header: st
     assert answer.data == BYTES
 
 
+@pytest.mark.contract("8.1/several-ranges")
 def test_several_ranges_come_in_parts(node: Node, record: FileRecord) -> None:
     answer = node.get(url(record), headers={"Range": "bytes=0-3, -2"})
 
@@ -108,6 +113,7 @@ def test_several_ranges_come_in_parts(node: Node, record: FileRecord) -> None:
     assert BYTES[:4] in answer.data
 
 
+@pytest.mark.contract("8.1/full")
 def test_conditions_are_kept(node: Node, record: FileRecord) -> None:
     tag, other = f'"{record.md5}"', '"0123"'
 
@@ -128,6 +134,7 @@ def test_conditions_are_kept(node: Node, record: FileRecord) -> None:
     assert status(If_Range="Wed, 21 Oct 2015 07:28:00 GMT", Range="bytes=0-1") == 200
 
 
+@pytest.mark.contract("8.1/head-options")
 def test_head_says_what_get_would(node: Node, record: FileRecord) -> None:
     whole, part = node.http.head(url(record)), node.http.head(url(record), headers={"Range": "bytes=0-9"})
 
@@ -135,6 +142,7 @@ def test_head_says_what_get_would(node: Node, record: FileRecord) -> None:
     assert (part.status_code, part.data, part.headers["Content-Length"]) == (206, b"", "10")
 
 
+@pytest.mark.contract("8.1/content")
 def test_empty_content_is_content(node: Node) -> None:
     record = node.add_file(b"")
 
@@ -142,6 +150,7 @@ def test_empty_content_is_content(node: Node) -> None:
     assert node.get(url(record), headers={"Range": "bytes=0-"}).status_code == 200
 
 
+@pytest.mark.contract("8.1/html", "B-34")
 @pytest.mark.parametrize(
     ("mime_type", "kind"),
     [
@@ -167,6 +176,7 @@ def test_no_file_can_run_as_a_page_of_this_site(node: Node, mime_type: str, kind
     assert answer.headers["Content-Disposition"].partition(";")[0] == kind
 
 
+@pytest.mark.contract("8.1/type")
 @pytest.mark.parametrize(
     "mime_type", ["text/html\r\nX-Evil: 1", "no type", "ünïcode/plain", "a/b; c=\n", "/", "a/", "*"]
 )
@@ -174,6 +184,7 @@ def test_types_that_cannot_stand_in_a_header_become_bytes(mime_type: str) -> Non
     assert safe_content_type(mime_type) == "application/octet-stream"
 
 
+@pytest.mark.contract("8.1/full", "faults/names")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -196,6 +207,7 @@ def test_names_of_every_kind_travel(name: str | None, expected: str) -> None:
     assert disposition(content) == expected
 
 
+@pytest.mark.contract("faults/names")
 @given(name=st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_name_can_stand_in_a_header(name: str) -> None:
     content = named(name, "x/y")
@@ -204,7 +216,7 @@ def test_any_name_can_stand_in_a_header(name: str) -> None:
     assert not set(disposition(content)) & set("\r\n\0")
 
 
-@pytest.mark.contract("8.4")
+@pytest.mark.contract("8.1/content-name", "faults/names")
 def test_names_with_anything_in_them_can_be_fetched(node: Node) -> None:
     name = "Ünïcode / slash \\ and \t control.txt"
     record = node.add_file(file_name=name)
@@ -215,7 +227,7 @@ def test_names_with_anything_in_them_can_be_fetched(node: Node) -> None:
     assert "%C3%9Cn%C3%AFcode" in answer.headers["Content-Disposition"]
 
 
-@pytest.mark.contract("8.4")
+@pytest.mark.contract("8.1/content", "S-140")
 def test_missing_content_is_404_and_damaged_content_503(node: Node) -> None:
     missing, torn, marked = node.add_file(b"missing"), node.add_file(b"torn"), node.add_file(b"marked")
     node.db.store.delete(id_of(missing))
@@ -234,6 +246,7 @@ def test_missing_content_is_404_and_damaged_content_503(node: Node) -> None:
         assert answer.json["entity_id"] == id_of(record).hex
 
 
+@pytest.mark.contract("8.1/content")
 def test_served_bytes_are_the_registered_ones(node: Node, record: FileRecord) -> None:
     copy = node.directory / "copy"
     copy.write_bytes(node.get(url(record)).data)

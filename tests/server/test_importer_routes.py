@@ -124,7 +124,7 @@ def new_event(status: CameraStatus, files: list[FileRecord]) -> Event:
 # --- the tables of section 6
 
 
-@pytest.mark.contract("6.3", "B-31")
+@pytest.mark.contract("6.3/event", "6.3/transcript", "6.2/upload", "8.3/import", "8.3/data", "B-31")
 @every_engine
 def test_event_with_two_files_of_two_cameras(sender: Sender, db: MeteorDatabase) -> None:
     """The typical transcript, with a status for the embedded file of the other camera besides."""
@@ -152,7 +152,7 @@ def test_event_with_two_files_of_two_cameras(sender: Sender, db: MeteorDatabase)
     assert db.get_camera_status_by_id(south.status_id) == south
 
 
-@pytest.mark.contract("6.3")
+@pytest.mark.contract("6.3/file", "9/database-receiver")
 @every_engine
 def test_file_is_imported_once_its_content_is_here(sender: Sender, db: MeteorDatabase) -> None:
     status = new_status()
@@ -169,7 +169,7 @@ def test_file_is_imported_once_its_content_is_here(sender: Sender, db: MeteorDat
     assert db.get_file(record.file_id) == record
 
 
-@pytest.mark.contract("6.3", "4.7", "B-21")
+@pytest.mark.contract("6.3/event", "B-21")
 def test_event_whose_file_was_imported_before_is_imported(sender: Sender, db: MeteorDatabase) -> None:
     status = new_status()
     record = new_file(status)
@@ -185,7 +185,7 @@ def push_file(sender: Sender, status: CameraStatus, record: FileRecord, content:
     assert sender.again(record.file_id) == {"state": "complete"}
 
 
-@pytest.mark.contract("6.3")
+@pytest.mark.contract("6.3/status")
 def test_status_is_stored_once(sender: Sender, db: MeteorDatabase) -> None:
     status = new_status()
     changed = CameraStatus.from_dict(status.as_dict() | {"lens": "another"})
@@ -197,7 +197,7 @@ def test_status_is_stored_once(sender: Sender, db: MeteorDatabase) -> None:
     assert db.get_camera_status_by_id(status.status_id) == status
 
 
-@pytest.mark.contract("6.3")
+@pytest.mark.contract("6.3/else")
 @pytest.mark.parametrize("document", [{"type": "probe"}, {}, {"type": 7}, {"type": None, "event": {}}])
 def test_anything_else_fails(document: object, sender: Sender) -> None:
     reply = sender.send(document)
@@ -206,7 +206,7 @@ def test_anything_else_fails(document: object, sender: Sender) -> None:
     assert reply["message"]
 
 
-@pytest.mark.contract("6.3", "B-29")
+@pytest.mark.contract("6.3/cached_entity", "B-29")
 def test_entity_that_is_not_remembered_is_asked_for_in_full(sender: Sender) -> None:
     status = new_status()
     record = new_file(status)
@@ -267,7 +267,7 @@ def test_requests_may_reach_different_processes(
 # --- uploads
 
 
-@pytest.mark.contract("B-30", "B-50")
+@pytest.mark.contract("6.2/upload", "B-30", "B-50")
 def test_content_that_nobody_announced_is_not_kept(sender: Sender, db: MeteorDatabase) -> None:
     answer = sender.upload(uuid.uuid4())
 
@@ -290,7 +290,7 @@ def test_content_that_another_sender_announced_is_not_kept(
     assert list(db.store.ids()) == []
 
 
-@pytest.mark.contract("B-30", "6.3")
+@pytest.mark.contract("6.3/data", "B-30", "S-151", "faults/uploads")
 @pytest.mark.parametrize(
     ("content", "md5"),
     [
@@ -316,7 +316,7 @@ def test_content_with_a_wrong_digest_is_discarded_and_the_sender_told(
     assert sender.again(record.file_id)["state"] == "need_file_data"
 
 
-@pytest.mark.contract("6.3")
+@pytest.mark.contract("6.3/data")
 def test_content_that_is_here_already_is_ignored(sender: Sender, db: MeteorDatabase) -> None:
     status = new_status()
     record = new_file(status)
@@ -349,7 +349,7 @@ def test_content_left_by_somebody_else_makes_room_for_the_right_one(
     assert b"".join(db.open_content(record.file_id)) == CONTENT
 
 
-@pytest.mark.contract("8.3")
+@pytest.mark.contract("8.3/data", "faults/input")
 def test_upload_without_the_part_is_malformed(client: FlaskClient, sender: Sender) -> None:
     answer = client.post(
         f"/import/data/{uuid.uuid4().hex}/{'0' * 32}",
@@ -363,6 +363,7 @@ def test_upload_without_the_part_is_malformed(client: FlaskClient, sender: Sende
     assert answer.json["code"] == "invalid-document"
 
 
+@pytest.mark.contract("8.3/data", "faults/input")
 @pytest.mark.parametrize("path", ["/import/data/xyz/" + "0" * 32, f"/import/data/{uuid.uuid4().hex}"])
 def test_malformed_upload_addresses(path: str, client: FlaskClient, sender: Sender) -> None:
     answer = client.post(
@@ -372,7 +373,7 @@ def test_malformed_upload_addresses(path: str, client: FlaskClient, sender: Send
     assert answer.status_code in {400, 404}
 
 
-@pytest.mark.contract("B-57")
+@pytest.mark.contract("B-57", "faults/uploads")
 def test_upload_beyond_the_limit_is_refused(db: MeteorDatabase) -> None:
     from meteorpi_server.settings import Settings
 
@@ -394,7 +395,7 @@ def test_upload_beyond_the_limit_is_refused(db: MeteorDatabase) -> None:
 # --- malformed documents and rights
 
 
-@pytest.mark.contract("B-36")
+@pytest.mark.contract("8.3/import", "B-36", "faults/input")
 @pytest.mark.parametrize(
     "document",
     [
@@ -417,6 +418,7 @@ def test_malformed_documents_are_client_errors(document: object, sender: Sender)
     assert answer.json["message"]
 
 
+@pytest.mark.contract("faults/input")
 @pytest.mark.parametrize("kind", ["event", "file", "status"])
 def test_entity_without_its_id_is_refused(kind: str, sender: Sender) -> None:
     status = new_status()
@@ -447,7 +449,7 @@ def test_record_that_cannot_be_stored_fails_with_the_reason(sender: Sender) -> N
     assert reply["message"]
 
 
-@pytest.mark.contract("8.3")
+@pytest.mark.contract("6/credentials", "8.3/import", "8.3/data")
 @pytest.mark.parametrize("path", ["/import", f"/import/data/{'0' * 32}/{'0' * 32}"])
 def test_routes_need_the_role(path: str, client: FlaskClient, db: MeteorDatabase) -> None:
     db.create_or_update_user("visitor", "pass", ["user", "camera_admin"])
@@ -544,7 +546,14 @@ def notifier(meteor_app: MeteorApp, tmp_path: Path) -> Notifier:
     return notifier
 
 
-@pytest.mark.contract("9")
+@pytest.mark.contract(
+    "9/get_importing_user_id",
+    "9/receive_event",
+    "9/receive_file_record",
+    "9/receive_status",
+    "9/receive_file_data",
+    "9/request",
+)
 def test_custom_receiver_beside_the_standard_one(
     notifier: Notifier, meteor_app: MeteorApp, db: MeteorDatabase
 ) -> None:
@@ -574,7 +583,7 @@ def test_custom_receiver_beside_the_standard_one(
     assert not db.has_status_id(status.status_id)
 
 
-@pytest.mark.contract("9")
+@pytest.mark.contract("9/receive_event", "9/receive_file_record", "9/receive_status", "9/receive_file_data")
 def test_base_receiver_takes_everything_and_keeps_nothing(db: MeteorDatabase) -> None:
     db.create_or_update_user("sender", "pass", ["import"])
     meteor_app = MeteorApp(db=db)
@@ -592,7 +601,7 @@ def test_base_receiver_takes_everything_and_keeps_nothing(db: MeteorDatabase) ->
     assert list(db.store.ids()) == []
 
 
-@pytest.mark.contract("9")
+@pytest.mark.contract("9/responses")
 def test_replies_that_a_request_offers(meteor_app: MeteorApp) -> None:
     status = new_status()
     record = new_file(status)
@@ -612,7 +621,7 @@ def test_replies_that_a_request_offers(meteor_app: MeteorApp) -> None:
             ImportRequest(status, status.status_id, "status").response_need_status()
 
 
-@pytest.mark.contract("8.3")
+@pytest.mark.contract("8.3/handler", "9/database-receiver")
 def test_default_handler_keeps_things_in_the_database(meteor_app: MeteorApp) -> None:
     handlers = meteor_app.app.extensions["meteorpi_import_handlers"]
 

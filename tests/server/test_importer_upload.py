@@ -83,7 +83,7 @@ def test_other_parts_are_passed_over() -> None:
     assert taken(other + HEAD + b"content" + after + TAIL) == b"content"
 
 
-@pytest.mark.contract("B-30")
+@pytest.mark.contract("B-30", "faults/uploads")
 @given(st.data())
 def test_cut_off_body_is_never_taken_for_a_whole_one(data: st.DataObject) -> None:
     """Both for servers that notice (fewer bytes than announced) and for those that hide it."""
@@ -95,7 +95,7 @@ def test_cut_off_body_is_never_taken_for_a_whole_one(data: st.DataObject) -> Non
         taken(body[:cut], announced=announced)
 
 
-@pytest.mark.contract("B-30")
+@pytest.mark.contract("B-30", "faults/uploads")
 def test_cut_off_chunked_body_is_refused() -> None:
     body = HEAD + b"0123456789" + TAIL
     environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
@@ -105,7 +105,7 @@ def test_cut_off_chunked_body_is_refused() -> None:
         taken(body[:-5], **environ)
 
 
-@pytest.mark.contract("8.3")
+@pytest.mark.contract("8.3/data", "faults/input")
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
@@ -147,6 +147,7 @@ def test_no_body_breaks_the_reader(body: bytes) -> None:
         return
 
 
+@pytest.mark.contract("9/receive_file_data")
 def test_saving_writes_the_content_to_a_path_or_a_file(tmp_path: Path) -> None:
     upload_of(HEAD + b"content" + TAIL).save(tmp_path / "saved")
     with (tmp_path / "stream").open("wb") as stream:

@@ -19,6 +19,7 @@ jsonschema = pytest.importorskip("jsonschema")
 pytestmark = pytest.mark.engines("sqlite")
 
 
+@pytest.mark.contract("issue-2.4")
 def test_a_live_node_is_healthy_and_ready(node: Node) -> None:
     assert node.get("/health").json == {"status": "ok"}
     assert node.get("/ready").json == {"status": "ok", "checks": {"database": "ok", "file_store": "ok"}}
@@ -57,6 +58,7 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.contract("issue-2.4")
 def test_metrics_count_records_exports_and_requests(node: Node) -> None:
     node.add_file(b"12345")
     node.get("/cameras")
@@ -92,6 +94,7 @@ def test_labels_are_escaped() -> None:
     assert label_text({"a": 'x"y\\z\n'}) == r'{a="x\"y\\z\n"}'
 
 
+@pytest.mark.contract("issue-2.4")
 def test_capabilities_name_what_is_attached(db: MeteorDatabase) -> None:
     meteor_app = MeteorApp(db=db)
     query_api.add_routes(meteor_app, url_path="/api")
@@ -115,6 +118,7 @@ def description(node: Node) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.contract("issue-2.4")
 def test_openapi_describes_every_attached_route_and_nothing_else(node: Node) -> None:
     described = {
         (method.upper(), path) for path, methods in description(node)["paths"].items() for method in methods

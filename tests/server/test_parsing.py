@@ -48,7 +48,7 @@ FILE_SEARCHES = st.builds(
 )
 
 
-@pytest.mark.contract("8.1", "B-33")
+@pytest.mark.contract("8.1/search-strings")
 def test_published_example_of_a_segment_is_read() -> None:
     segment = "%7B%22limit%22%3A100%2C%22skip%22%3A0%2C%22meta%22%3A%5B%5D%7D"  # decoded once by the server
 
@@ -58,7 +58,7 @@ def test_published_example_of_a_segment_is_read() -> None:
     )
 
 
-@pytest.mark.contract("8.1", "B-33")
+@pytest.mark.contract("8.1/search-strings", "B-33")
 @given(search=FILE_SEARCHES)
 def test_a_search_survives_being_encoded_twice(search: FileRecordSearch) -> None:
     segment = unquote(parsing.segment_of_search(search))
@@ -66,7 +66,7 @@ def test_a_search_survives_being_encoded_twice(search: FileRecordSearch) -> None
     assert parsing.search_segment(FileRecordSearch, segment) == search
 
 
-@pytest.mark.contract("8.1")
+@pytest.mark.contract("8.1/search-strings")
 @given(search=FILE_SEARCHES)
 def test_a_search_encoded_once_is_read_too(search: FileRecordSearch) -> None:
     assert parsing.search_segment(FileRecordSearch, json.dumps(search.as_dict())) == search
@@ -90,7 +90,7 @@ def test_blanks_pluses_and_percents_survive(name: str) -> None:
     assert found.camera_ids == [name]
 
 
-@pytest.mark.contract("8.1", "B-36", "B-46")
+@pytest.mark.contract("B-46", "faults/input")
 @pytest.mark.parametrize(
     "segment",
     [
@@ -121,7 +121,7 @@ def test_bad_segments_are_refused_readably(segment: str) -> None:
         parsing.search_segment(FileRecordSearch, segment)
 
 
-@pytest.mark.contract("B-36")
+@pytest.mark.contract("8.4/problems")
 def test_errors_point_at_the_culprit() -> None:
     document: JsonObject = {"meta": [{"key": "ok", "type": "less", "value": 1}, {"key": "a", "type": "less"}]}
 
@@ -170,7 +170,7 @@ def test_any_bytes_are_json_or_a_readable_refusal(body: bytes | str) -> None:
         parsing.load_json(body)
 
 
-@pytest.mark.contract("B-36")
+@pytest.mark.contract("8.1/status-time")
 @pytest.mark.parametrize("text", ["", "1.5", "abc", "1e5", "9" * 17, "9" * 16, "٣", "--1", "0x10", " 1"])
 def test_bad_times_in_paths_are_refused(text: str) -> None:
     with pytest.raises(InvalidDocumentError):

@@ -46,7 +46,7 @@ def add_files(node: Node, count: int) -> list[FileRecord]:
     return [node.add_file(f"file {i}".encode(), time=START + timedelta(minutes=1 + i)) for i in range(count)]
 
 
-@pytest.mark.contract("8.1", "4.3", "B-16")
+@pytest.mark.contract("8.1/cameras", "B-16")
 def test_cameras_are_listed_in_descending_order(node: Node) -> None:
     for camera in ("zz", "Ä camera / with a slash", "  blank"):
         node.add_status(camera)
@@ -54,7 +54,7 @@ def test_cameras_are_listed_in_descending_order(node: Node) -> None:
     assert body(node.get("/cameras")) == {"cameras": ["Ä camera / with a slash", "zz", CAMERA, "  blank"]}
 
 
-@pytest.mark.contract("8.1", "2.5", "3.8")
+@pytest.mark.contract("8.1/status", "8.1/status-time")
 def test_status_of_a_camera_now_and_then(node: Node) -> None:
     node.add_status(time=START + timedelta(days=1))
     at_start = utc_datetime_to_milliseconds(START)
@@ -67,7 +67,7 @@ def test_status_of_a_camera_now_and_then(node: Node) -> None:
     assert CameraStatus.from_dict(then).valid_to == START + timedelta(days=1)
 
 
-@pytest.mark.contract("8.1", "8.4", "B-36")
+@pytest.mark.contract("8.1/status", "8.1/status-time", "8.4/problems", "faults/input")
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -89,7 +89,7 @@ def test_unknown_cameras_and_bad_times_are_readable_problems(node: Node, path: s
     assert answer.content_type == "application/problem+json"
 
 
-@pytest.mark.contract("8.1")
+@pytest.mark.contract("8.1/status", "faults/names")
 @pytest.mark.parametrize("camera", ["a/b", "a b", "100%", "ä+ö", "a%2Fb", "'; DROP TABLE--", "status/1"])
 def test_cameras_of_any_name_are_found_encoded_once_or_twice(node: Node, camera: str) -> None:
     node.add_status(camera)
@@ -100,7 +100,7 @@ def test_cameras_of_any_name_are_found_encoded_once_or_twice(node: Node, camera:
         assert CameraStatus.from_dict(status).camera_id == camera
 
 
-@pytest.mark.contract("8.1", "2.5", "3.4", "B-33")
+@pytest.mark.contract("8.1/files", "8.1/search-strings", "issue-2.4", "B-33")
 def test_files_are_found_by_path_and_by_query_string(node: Node) -> None:
     wanted = node.add_file(
         file_name="Ünïcode / name.txt", metas=(Meta(NSString("note", "x y"), "1 + 1 = 2 % / ä"),)
@@ -129,7 +129,7 @@ def registry() -> object:
     return Registry().with_resources(resources)
 
 
-@pytest.mark.contract("8.1", "2.5", "3.5", "B-10")
+@pytest.mark.contract("8.1/events", "3.5/files", "B-10")
 def test_events_are_found_with_their_files_in_order(node: Node) -> None:
     files = add_files(node, 3)
     event = node.db.register_event(
@@ -149,7 +149,7 @@ def test_events_are_found_with_their_files_in_order(node: Node) -> None:
     assert by_path["events"][0]["files"] == [files[2].as_dict(), files[0].as_dict()]
 
 
-@pytest.mark.contract("8.1", "B-36", "B-09", "B-46")
+@pytest.mark.contract("8.1/files", "8.1/events", "B-09", "B-46", "faults/input")
 @pytest.mark.parametrize("kind", ["files", "events"])
 @pytest.mark.parametrize(
     "segment",
@@ -183,7 +183,7 @@ def test_bad_query_strings_are_400_with_a_pointer(node: Node, query: str) -> Non
     assert answer.json["errors"][0]["pointer"] == "/" + query.partition("=")[0]
 
 
-@pytest.mark.contract("3.3", "8.1")
+@pytest.mark.contract("issue-2.4")
 @pytest.mark.parametrize("form", ["path", "query"])
 def test_pages_link_to_their_neighbours(node: Node, form: str) -> None:
     records = add_files(node, 5)
@@ -205,7 +205,7 @@ def test_pages_link_to_their_neighbours(node: Node, form: str) -> None:
     assert body(node.get(previous or ""))["files"] == [each.as_dict() for each in records[2:0:-1]]
 
 
-@pytest.mark.contract("3.3", "B-42", "B-62")
+@pytest.mark.contract("3.3/limit", "B-42", "B-62")
 def test_limit_0_gives_everything_as_a_stream(node: Node) -> None:
     records = add_files(node, 7)
 
@@ -242,6 +242,7 @@ def test_callers_without_account_get_so_many_and_a_link_to_the_rest(make_node: C
     assert node.get("/files?limit=0", headers=basic("visitor", "wrong")).status_code == 401
 
 
+@pytest.mark.contract("issue-2.4")
 def test_results_come_as_csv(node: Node) -> None:
     record = node.add_file(file_name='a "quoted", name', metas=(Meta(NSString("n"), 2),))
 
@@ -254,6 +255,7 @@ def test_results_come_as_csv(node: Node) -> None:
         assert json.loads(row["meta"]) == [{"type": "number", "key": "meteorpi:n", "value": 2}]
 
 
+@pytest.mark.contract("issue-2.4")
 def test_results_come_as_json_lines(node: Node) -> None:
     event = node.db.register_event(CAMERA, START, NSString("omg"), add_files(node, 2))
 
@@ -271,6 +273,7 @@ def test_what_nobody_can_give_is_not_acceptable(node: Node) -> None:
     assert node.get("/files", headers={"Accept": "text/html,*/*;q=0.1"}).mimetype == "application/json"
 
 
+@pytest.mark.contract("issue-2.4")
 def test_a_repeated_request_costs_no_transfer(node: Node) -> None:
     add_files(node, 2)
     etag = node.get("/files").headers["ETag"]
@@ -296,7 +299,7 @@ def test_single_records_are_shown_by_id(node: Node) -> None:
     assert body(node.get(f"/event/{event.event_id.hex}")) == {"event": event.as_dict()}
 
 
-@pytest.mark.contract("8.1", "8.4")
+@pytest.mark.contract("8.1/content", "8.4/problems", "faults/input")
 @pytest.mark.parametrize("path", ["/file/", "/event/", "/files/content/", "/files/thumbnail/"])
 @pytest.mark.parametrize(
     ("file_id", "status"), [("0" * 32, 404), ("xyz", 400), ("0" * 31, 400), ("..%2Fx", 400)]
@@ -310,7 +313,7 @@ def test_unknown_and_malformed_ids(node: Node, path: str, file_id: str, status: 
         assert answer.json["entity_id"] == file_id
 
 
-@pytest.mark.contract("8.1")
+@pytest.mark.contract("8.1/head-options")
 @pytest.mark.parametrize("path", ["/cameras", f"/cameras/{CAMERA}/status", "/files", "/events?limit=0"])
 def test_head_and_options_are_answered(node: Node, path: str) -> None:
     got, head, options = node.get(path), node.http.head(path), node.http.options(path)
@@ -323,7 +326,7 @@ def test_head_and_options_are_answered(node: Node, path: str) -> None:
 
 
 @pytest.mark.engines("sqlite", "firebird", "postgresql")
-@pytest.mark.contract("8.1")
+@pytest.mark.contract("8.1/cameras", "8.1/files", "8.1/events", "8.1/content")
 def test_every_engine_answers_the_same(node: Node) -> None:
     record = node.add_file(file_name="ä.txt", metas=(Meta(NSString("n"), 2.5),))
     event = node.db.register_event(CAMERA, START, NSString("omg"), [record])

@@ -11,9 +11,8 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from meteorpi_server.ranges import MAX_RANGES, ByteRange, MultipartRanges, parse_ranges
 
-pytestmark = pytest.mark.contract("8.1", "B-34")
 
-
+@pytest.mark.contract("8.1/range", "8.1/open-range")
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
@@ -35,6 +34,7 @@ def test_ranges_are_cut_to_the_content(header: str, expected: list[tuple[int, in
     assert parse_ranges(header, 100) == [ByteRange(*each) for each in expected]
 
 
+@pytest.mark.contract("8.1/malformed-range", "faults/input")
 @pytest.mark.parametrize(
     "header",
     [
@@ -61,6 +61,7 @@ def test_malformed_ranges_and_other_units_are_ignored(header: str | None) -> Non
     assert parse_ranges(header, 100) == []
 
 
+@pytest.mark.contract("8.1/unsatisfiable")
 @pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=500-600,700-800"])
 def test_ranges_beyond_the_end_cannot_be_satisfied(header: str) -> None:
     with pytest.raises(RequestedRangeNotSatisfiable) as caught:
@@ -69,6 +70,7 @@ def test_ranges_beyond_the_end_cannot_be_satisfied(header: str) -> None:
     assert dict(caught.value.get_headers())["Content-Range"] == "bytes */100"
 
 
+@pytest.mark.contract("8.1/several-ranges")
 @pytest.mark.parametrize(
     "header",
     ["bytes=0-99,0-99", "bytes=0-60,40-99", "bytes=" + ",".join(["0-0"] * (MAX_RANGES + 1))],
@@ -81,6 +83,7 @@ def test_nothing_can_be_cut_out_of_empty_content() -> None:
     assert parse_ranges("bytes=0-", 0) == []
 
 
+@pytest.mark.contract("8.1/range", "B-34")
 @given(size=st.integers(1, 1000), first=st.integers(0, 1200), extra=st.integers(0, 1200))
 def test_a_range_names_what_slicing_names(size: int, first: int, extra: int) -> None:
     content = bytes(number % 251 for number in range(size))
@@ -95,6 +98,7 @@ def test_a_range_names_what_slicing_names(size: int, first: int, extra: int) -> 
         assert found.content_range(size) == f"bytes {first}-{min(first + extra, size - 1)}/{size}"
 
 
+@pytest.mark.contract("8.1/malformed-range")
 @given(header=st.text(max_size=40).map("bytes={}".format) | st.text(max_size=40), size=st.integers(0, 50))
 def test_any_text_gives_ranges_within_the_content_or_none(header: str, size: int) -> None:
     try:
@@ -105,6 +109,7 @@ def test_any_text_gives_ranges_within_the_content_or_none(header: str, size: int
     assert all(0 <= each.start < each.stop <= size for each in found)
 
 
+@pytest.mark.contract("8.1/several-ranges")
 @given(
     content=st.binary(min_size=1, max_size=200),
     cuts=st.lists(st.tuples(st.integers(0, 199), st.integers(0, 199)), min_size=2, max_size=5),

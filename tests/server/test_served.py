@@ -51,7 +51,7 @@ def address(node: Node) -> Iterator[str]:
     assert not thread.is_alive()
 
 
-@pytest.mark.contract("7.2", "B-60", "B-61")
+@pytest.mark.contract("7.2/start_non_blocking", "7.2/add_all_routes", "7.2/base_url", "B-60", "B-61")
 def test_development_servers_are_independent_and_can_start_again(tmp_path: Path) -> None:
     servers = [MeteorServer(str(tmp_path / f"{name}.db"), str(tmp_path / name), 0) for name in ("a", "b")]
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_development_servers_are_independent_and_can_start_again(tmp_path: Path)
         server.db.close()
 
 
-@pytest.mark.contract("7.2")
+@pytest.mark.contract("7.2/constructor", "7.2/attributes", "7.2/base_url")
 def test_a_development_server_binds_no_port_before_it_starts_and_needs_no_routes(tmp_path: Path) -> None:
     first = MeteorServer(str(tmp_path / "a.db"), str(tmp_path / "a"), 45678, add_routes=False)
     second = MeteorServer(str(tmp_path / "a.db"), str(tmp_path / "a"), 45678)
@@ -87,7 +87,7 @@ def test_a_development_server_binds_no_port_before_it_starts_and_needs_no_routes
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("8.1", "B-33")
+@pytest.mark.contract("8.1/search-strings", "B-33")
 def test_searches_survive_a_real_socket(node: Node, address: str) -> None:
     session = requests.Session()
 
@@ -106,7 +106,7 @@ def test_searches_survive_a_real_socket(node: Node, address: str) -> None:
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("8.1", "B-34")
+@pytest.mark.contract("8.1/range", "B-34")
 def test_ranges_survive_a_real_socket(node: Node, address: str) -> None:
     content = bytes(range(256))
     file_url = f"{address}/files/content/{id_of(node.add_file(content)).hex}"
@@ -128,7 +128,7 @@ def test_ranges_survive_a_real_socket(node: Node, address: str) -> None:
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("7.2", "8.1")
+@pytest.mark.contract("7.2/slashes", "8/url_path")
 def test_double_slashes_and_mounting_below_a_path(db: MeteorDatabase, tmp_path: Path) -> None:
     chosen = Settings(url_path="/api/", routes=("query", "importer"))
     node = Node(db, make_meteor_app(db, chosen), tmp_path)
@@ -184,7 +184,7 @@ def test_chunked_bodies_are_taken_and_limited(node: Node, address: str) -> None:
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-57")
+@pytest.mark.contract("B-57", "faults/uploads")
 @pytest.mark.parametrize("header", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 def test_a_body_that_is_cut_off_changes_nothing(node: Node, address: str, header: str) -> None:
     document = b'{"user_id": "cut", "password": "off"}'
@@ -207,7 +207,7 @@ def test_a_body_that_is_cut_off_changes_nothing(node: Node, address: str, header
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("8.1", "B-57")
+@pytest.mark.contract("8.1/full", "B-57")
 def test_large_content_is_streamed_and_a_client_may_leave_midway(node: Node, address: str) -> None:
     record = node.add_file(os.urandom(1 << 20) * 64)
     path = f"/files/content/{id_of(record).hex}"

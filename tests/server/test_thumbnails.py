@@ -55,6 +55,7 @@ def test_widths_are_rounded_up_and_never_beyond_the_picture(
     assert abs(height - given * 480 / 640) <= 0.5
 
 
+@pytest.mark.contract("issue-2.4")
 @pytest.mark.parametrize(
     ("mode", "file_format"),
     [

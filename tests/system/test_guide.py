@@ -69,7 +69,7 @@ def ask(world: GuideWorld, directory: Path, block: str, name: str) -> dict[str, 
     return answer
 
 
-@pytest.mark.contract("0.1/apache", "11")
+@pytest.mark.contract("0.1/apache", "11/apache")
 def test_apache_script_exposes_an_application_that_answers(
     world: GuideWorld, apache_script: str, tmp_path: Path
 ) -> None:
@@ -80,7 +80,7 @@ def test_apache_script_exposes_an_application_that_answers(
     }
 
 
-@pytest.mark.contract("0.1/fastcgi", "11")
+@pytest.mark.contract("0.1/fastcgi", "11/fastcgi")
 def test_lighttpd_script_answers_over_fastcgi_and_ends_on_sigterm(
     world: GuideWorld, lighttpd_script: str, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ def exporter(station: MeteorDatabase) -> Iterator[MeteorExporter]:
     exporter.close()
 
 
-@pytest.mark.contract("5", "6.3", "4.7", "B-20", "B-22", "B-31")
+@pytest.mark.contract("6.3/transcript", "issue-2.5", "B-20", "B-22", "B-31")
 def test_night_arrives_whole(
     station: MeteorDatabase, hub: Hub, exporter: MeteorExporter, tmp_path: Path
 ) -> None:
@@ -94,7 +94,7 @@ def test_night_travels_on_from_hub_to_hub(
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("5", "0.1")
+@pytest.mark.contract("0.1/scheduler", "5/round-mark")
 def test_scheduler_sends_what_comes_without_being_asked(
     station: MeteorDatabase, hub: Hub, tmp_path: Path
 ) -> None:
@@ -184,7 +184,7 @@ def test_several_senders_pushing_the_same_events_at_once_store_each_once(
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("6.1", "6.2", "6.3")
+@pytest.mark.contract("6.3/event", "6.3/file", "issue-2.5")
 def test_old_exporter_can_push_to_a_new_node(station: MeteorDatabase, hub: Hub, tmp_path: Path) -> None:
     add_statuses(station)
     record, event = add_file(station, tmp_path, 1), add_event(station, tmp_path, 2)
@@ -205,7 +205,7 @@ def test_old_exporter_can_push_to_a_new_node(station: MeteorDatabase, hub: Hub, 
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-28", "6.3")
+@pytest.mark.contract("6.3/data")
 def test_old_exporter_with_damaged_content_is_asked_again_and_stores_nothing(
     station: MeteorDatabase, hub: Hub, tmp_path: Path
 ) -> None:
@@ -225,7 +225,7 @@ def test_old_exporter_with_damaged_content_is_asked_again_and_stores_nothing(
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("6.1", "6.2")
+@pytest.mark.contract("6.1/1", "6.1/2", "6.1/3", "6.1/4", "6.1/5", "issue-2.5")
 def test_new_exporter_can_push_to_an_old_node(
     station: MeteorDatabase, exporter: MeteorExporter, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def chunked(body: bytes) -> bytes:
     return b"".join(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in pieces)
 
 
+@pytest.mark.contract("faults/uploads")
 @pytest.mark.parametrize("server", SERVERS)
 def test_cut_off_uploads_are_not_accepted_and_whole_ones_are(
     server: str, db: MeteorDatabase, tmp_path: Path

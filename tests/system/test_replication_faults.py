@@ -65,7 +65,7 @@ def imports_of(db: MeteorDatabase) -> Counter[str]:
     return Counter(entry.subject for entry in entries if entry.action in {"import.event", "import.file"})
 
 
-@pytest.mark.contract("B-15", "B-25", "B-26", "B-30")
+@pytest.mark.contract("faults/exporter-killed", "B-15", "B-26")
 def test_exporter_killed_at_random_again_and_again(
     station: MeteorDatabase, hub: Hub, engine_name: str, tmp_path: Path
 ) -> None:
@@ -105,7 +105,7 @@ def finish(station: MeteorDatabase) -> None:
     exporter.close()
 
 
-@pytest.mark.contract("B-15", "B-29", "B-30")
+@pytest.mark.contract("faults/receiver-killed", "B-29")
 def test_receiver_killed_at_random_and_restarted(
     station: MeteorDatabase, hub_db: MeteorDatabase, engine_name: str, tmp_path: Path
 ) -> None:
@@ -138,7 +138,7 @@ def test_receiver_killed_at_random_and_restarted(
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-29")
+@pytest.mark.contract("faults/receiver-killed", "B-29")
 def test_receiver_restarted_in_the_middle_of_an_event_goes_on_where_it_was(
     station: MeteorDatabase, hub_db: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -179,7 +179,7 @@ def forward(url: str, request: Received) -> Answer:
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-30")
+@pytest.mark.contract("faults/uploads")
 @pytest.mark.parametrize("cut_after", [1, 700, 2_500, 20_000, 150_000, 299_000])
 def test_connection_cut_in_the_middle_is_made_good_by_the_next_attempt(
     cut_after: int, station: MeteorDatabase, hub: Hub, tmp_path: Path
@@ -199,7 +199,7 @@ def test_connection_cut_in_the_middle_is_made_good_by_the_next_attempt(
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-28", "B-30")
+@pytest.mark.contract("faults/uploads", "B-28", "B-30")
 def test_content_damaged_at_the_station_never_arrives(
     station: MeteorDatabase, hub: Hub, tmp_path: Path
 ) -> None:
@@ -273,7 +273,7 @@ def test_two_exporter_processes_on_one_database_send_each_task_once(
     assert sent == {record.file_id.hex: 1 for record in records if record.file_id}
 
 
-@pytest.mark.contract("B-25")
+@pytest.mark.contract("faults/database-gone", "B-25")
 @pytest.mark.engines("postgresql")
 def test_database_that_goes_away_during_a_round_ends_it_and_the_next_one_goes_on(
     station: MeteorDatabase, tmp_path: Path, postgres_server: PostgresServer
@@ -313,7 +313,7 @@ def runs(exporter: MeteorExporter) -> bool:
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-25")
+@pytest.mark.contract("faults/database-gone")
 def test_database_locked_by_somebody_for_a_while_delays_a_round(
     station: MeteorDatabase, hub: Hub, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from meteorpi_db.testing.processes import wait_until
 from tests.system import fastcgi
 
-pytestmark = pytest.mark.contract("11", "issue-2.11")
+pytestmark = pytest.mark.contract("issue-2.11")
 
 # Makes each of the requests given to the application that a script exposes, and prints the statuses.
 ASK = """\
@@ -49,6 +49,7 @@ def statuses(script: Path, environment: dict[str, str], *requests: str) -> list[
     return found
 
 
+@pytest.mark.contract("11/apache", "11/fastcgi")
 @pytest.mark.parametrize("name", ["apache", "fastcgi"])
 def test_script_offers_every_set_of_routes(name: str, repository: Path, tmp_path: Path) -> None:
     script = repository / "wsgi" / f"{name}.py"
@@ -69,6 +70,7 @@ def test_script_places_every_route_below_the_path_of_the_settings(repository: Pa
     assert found == [200, 401, 404]
 
 
+@pytest.mark.contract("11/apache")
 def test_script_starts_the_exporter_where_the_settings_ask_for_it(repository: Path, tmp_path: Path) -> None:
     environment = variables(tmp_path, EXPORT="true", MARK_INTERVAL_SECONDS="3600")
 
@@ -96,6 +98,7 @@ def test_unknown_setting_stops_the_script_and_names_itself(repository: Path, tmp
     assert "METEORPI_NO_SUCH_THING" in done.stderr
 
 
+@pytest.mark.contract("11/fastcgi")
 def test_fastcgi_script_answers_over_the_socket_it_is_started_with(repository: Path, tmp_path: Path) -> None:
     address = tmp_path / "socket"
 
