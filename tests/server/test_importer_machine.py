@@ -20,8 +20,6 @@ from tests.server.test_importer_routes import Sender, new_event, new_file, new_s
 from tests.system.replication import CAMERAS
 
 pytestmark = pytest.mark.contract("6.3/event", "6.3/file", "6.3/cached_entity", "B-29", "B-30", "B-31")
-    "6.3/event", "6.3/file", "6.3/cached_entity", "6.3/data", "B-29", "B-30", "B-31"
-)
 SENDERS = ("sender_a", "sender_b")
 WRONG = b"not what was announced"
 
