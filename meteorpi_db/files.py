@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Row, Select, func, insert, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Row, Select, and_, func, insert, select
 
 from meteorpi_db import limits, metas, tables
 from meteorpi_db.dialects import in_chunks
@@ -261,6 +261,12 @@ def content_rows_of(connection: Connection, file_ids: Iterable[UUID]) -> dict[UU
     chunks = in_chunks(connection, file_ids)
     rows = (row for chunk in chunks for row in _content_rows(connection, _FILE.c.file_id.in_(chunk)))
     return {row.file_id: row for row in rows}
+
+
+def contents_equal_to(connection: Connection, row: ContentRow, limit: int = 5) -> list[ContentRow]:
+    """Contents of other records that are recorded as equal and not known to be damaged."""
+    is_equal = and_(_FILE.c.sha256 == row.facts.sha256, _FILE.c.id != row.pk, _FILE.c.is_corrupt.is_(False))
+    return [_content_from(found) for found in connection.execute(_CONTENT.where(is_equal).limit(limit))]
 
 
 def content_rows_from(connection: Connection, after_pk: int, limit: int) -> list[ContentRow]:

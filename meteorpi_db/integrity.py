@@ -1,14 +1,16 @@
 """Do records and contents agree? What does not is named, and mended where that loses nothing.
 
-========== ================================================ ================================================
-finding    what it is                                       repaired by
-========== ================================================ ================================================
-missing    a record whose content is gone                   marking it: reads say so; cleared when it is back
-torn       a content that is not the recorded one           marking it, as above
-recovered  a marked record whose content is right again     clearing the mark
-orphaned   a content without a record                       removing it, once it is older than a grace time
-temporary  left over from writers that died                 removing it, once it is older than an hour
-========== ================================================ ================================================
+========== ========================================= ====================================================
+finding    what it is                                repaired by
+========== ========================================= ====================================================
+missing    a record whose content is gone            copying an equal content of another record, else
+                                                     marking it: reads say so until it is back
+torn       a content that is not the recorded one    as above
+recovered  a marked record whose content is right    clearing the mark
+           again
+orphaned   a content without a record                removing it, once it is older than a grace time
+temporary  left over from writers that died          removing it, once it is older than an hour
+========== ========================================= ====================================================
 
 An orphan may be an upload whose record follows, therefore the grace time. Records are never deleted: their
 content may come back, from a backup or from the camera.
@@ -45,7 +47,8 @@ class VerifyReport:
     Attributes:
         records: number of records looked at.
         is_deep: every content was read, not only looked at.
-        missing, torn, recovered: ids of records.
+        missing, torn: ids of records; the mended ones are not among them.
+        mended, recovered: ids of records whose content was copied from an equal one, or was right again.
         orphaned: ids of contents without a record, older than the grace time.
         waiting: number of younger ones, which may be uploads under way.
         temporary: number of left-over temporary files; without repair they are not counted.
@@ -56,6 +59,7 @@ class VerifyReport:
     is_deep: bool = False
     missing: list[UUID] = field(default_factory=list)
     torn: list[UUID] = field(default_factory=list)
+    mended: list[UUID] = field(default_factory=list)
     recovered: list[UUID] = field(default_factory=list)
     orphaned: list[UUID] = field(default_factory=list)
     waiting: int = 0
@@ -73,7 +77,7 @@ class VerifyReport:
         """For people and scripts; ids as hex."""
         listed = {
             name: [entity_id.hex for entity_id in getattr(self, name)]
-            for name in ("missing", "torn", "recovered", "orphaned")
+            for name in ("missing", "torn", "mended", "recovered", "orphaned")
         }
         return {
             "records": self.records,
@@ -148,6 +152,9 @@ class Verifier:
                 self._note(row, report.recovered, is_corrupt=False)
         elif self._still_held(row):
             self._note(row, report.missing if finding == "missing" else report.torn, is_corrupt=True)
+            if self._repair and self._mend(row):
+                (report.missing if finding == "missing" else report.torn).remove(row.file_id)
+                self._note(row, report.mended, is_corrupt=False)
 
     def _finding(self, row: ContentRow) -> str | None:
         stat = self._store.stat(row.file_id)
@@ -162,6 +169,18 @@ class Verifier:
             return self._store.digests_of(row.file_id).sha256 == row.facts.sha256
         except NotFoundError:
             return False
+
+    def _mend(self, row: ContentRow) -> bool:
+        """Copy the content from another record that was registered with the same bytes (S-140)."""
+        with self._transactions.reading() as connection:
+            twins = files.contents_equal_to(connection, row)
+        for twin in twins:
+            if self._is_right(twin):
+                with self._store.open(twin.file_id) as chunks:
+                    contents.bring_back(self._store, row, chunks)
+                logger.info("content mended file_id=%s from=%s", row.file_id.hex, twin.file_id.hex)
+                return True
+        return False
 
     def _still_held(self, row: ContentRow) -> bool:
         """A record that was deleted while we looked has no content rightly."""
