@@ -89,6 +89,7 @@ def test_command_line_is_on_top_of_the_tree(modules: dict[str, Module]) -> None:
     assert not offences
 
 
+@pytest.mark.contract("1/model")
 def test_model_needs_the_standard_library_only(modules: dict[str, Module]) -> None:
     offences = [
         f"{module.path}:{item.line} imports {item.target}"

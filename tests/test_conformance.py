@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tools import conformance
 
 PAGES = "docs/conformance"
+MOST_TESTS = 12
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +48,34 @@ def test_every_requirement_is_listed_once(pages: dict[str, str]) -> None:
     assert sorted({contract_id for contract_id in ids if ids.count(contract_id) > 1}) == []
 
 
-def test_every_requirement_has_tests_or_a_reason(pages: dict[str, str]) -> None:
+def test_every_requirement_has_tests_or_a_page_or_waits_for_an_issue(pages: dict[str, str]) -> None:
     bare = [
         (page, row["id"])
         for page, text in pages.items()
         for row in conformance.rows(text)
         if not conformance.TEST_REFERENCE.search(row["tests"])
-        and not row["tests"].startswith(("not yet: ", "documented: "))
+        and not row["tests"].startswith("documented: docs/")
+        and not re.match(r"not yet: .*\bissue\b", row["tests"])
     ]
 
     assert bare == []
+
+
+def test_no_requirement_names_more_tests_than_anybody_reads(pages: dict[str, str]) -> None:
+    counts = {
+        row["id"]: len(conformance.TEST_REFERENCE.findall(row["tests"]))
+        for text in pages.values()
+        for row in conformance.rows(text)
+    }
+
+    assert {contract_id: count for contract_id, count in counts.items() if count > MOST_TESTS} == {}
 
 
 @pytest.mark.parametrize(
     ("contract_id", "written", "expected"),
     [
         ("B-01", "not yet: later", "`tests/a.py::test_a`, `tests/b.py::test_b`"),
-        ("2.1/now", "not yet: later", "section 2.1 as a whole: `tests/a.py`"),
+        ("2.1/now", "not yet: later", "not yet: later"),
         ("B-02", "not yet: later", "not yet: later"),
         ("B-02", "`tests/gone.py::test_gone`", conformance.NOTHING),
         ("B-02", "", conformance.NOTHING),
@@ -70,9 +83,7 @@ def test_every_requirement_has_tests_or_a_reason(pages: dict[str, str]) -> None:
         ("B-01", "documented: there", "documented: there; `tests/a.py::test_a`, `tests/b.py::test_b`"),
     ],
 )
-def test_last_column_names_tests_before_files_before_remarks(
-    contract_id: str, written: str, expected: str
-) -> None:
+def test_last_column_names_tests_before_remarks(contract_id: str, written: str, expected: str) -> None:
     found = {
         "B-01": ["tests/a.py::test_a", "tests/b.py::test_b"],
         "2.1": ["tests/a.py::test_a", "tests/a.py::test_c"],

@@ -20,6 +20,7 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@pytest.mark.contract("issue-2.1")
 def test_every_imported_library_is_declared(repository: Path) -> None:
     requirements = distribution("meteorpi").requires or []
     declared = {normalized(re.split(r"[^\w.-]", requirement)[0]) for requirement in requirements}
@@ -38,6 +39,7 @@ def test_every_imported_library_is_declared(repository: Path) -> None:
     assert missing == set()
 
 
+@pytest.mark.contract("issue-2.1")
 def test_extras_that_errors_name_exist(repository: Path) -> None:
     extras = set(distribution("meteorpi").metadata.get_all("Provides-Extra") or [])
 
@@ -46,6 +48,44 @@ def test_extras_that_errors_name_exist(repository: Path) -> None:
     assert named <= extras
 
 
+@pytest.mark.contract("issue-2.1")
+def test_one_distribution_brings_all_packages_extras_and_the_console_script() -> None:
+    found = distribution("meteorpi")
+
+    assert found.metadata["Requires-Python"] == ">=3.11"
+    assert {"firebird", "postgresql", "s3", "apache", "fastcgi", "worker", "dev"} <= set(
+        found.metadata.get_all("Provides-Extra") or []
+    )
+    scripts = {entry.name: entry.value for entry in found.entry_points if entry.group == "console_scripts"}
+    assert scripts == {"meteorpi": "meteorpi_server.cli:main"}
+    assert {name for package in PACKAGES for name in packages_distributions()[package]} == {"meteorpi"}
+
+
+@pytest.mark.contract("issue-2.10")
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "docs", "conformance"])
+def test_make_does_everything_with_the_environment_in_the_checkout(repository: Path, target: str) -> None:
+    planned = subprocess.run(
+        ["make", "--dry-run", "--always-make", target],
+        check=True,
+        cwd=repository,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+    assert ".venv/bin/" in planned.splitlines()[-1]
+
+
+@pytest.mark.contract("issue-2.10")
+def test_continuous_integration_runs_the_tests_and_accepts_no_missing_component(repository: Path) -> None:
+    script = repository / ".ci" / "run"
+
+    assert script.stat().st_mode & 0o111
+    lines = script.read_text().splitlines()
+    assert "export CI=true" in lines
+    assert lines[-1] == "exec make test"
+
+
+@pytest.mark.contract("issue-2.1")
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_announce_their_types(repository: Path, package: str) -> None:
     assert (repository / package / "py.typed").is_file()

@@ -4,9 +4,8 @@ usage: python tools/conformance.py                 print every id with its tests
        python tools/conformance.py --write PAGE..  rewrite the last column of the pages' tables
 
 A page holds tables ``| id | requirement | tests |`` whose first two columns are written by hand. The last one
-becomes the tests marked with the id. Without any it names the files that test the section or chapter as a
-whole (row ``2.1/now``, markers ``2.1`` and ``2``), and without those a hand-written remark stays:
-``not yet: reason``, or ``documented: where``, which is also kept in front of tests.
+becomes the tests marked with exactly that id. Without any, a hand-written remark stays: ``not yet: reason``,
+which must name the issue that will do it, or ``documented: where``, which is also kept in front of tests.
 Sources are parsed, never run.
 """
 
@@ -53,9 +52,10 @@ def _tests_of(
             yield f"{name}::{node.name}", inherited | _ids_of_decorators(node)
         elif isinstance(node, ast.ClassDef):
             ids = inherited | _ids_of_decorators(node) | _ids_of_assignment(node)
-            yield from _tests_of(node, f"{name}::{node.name}", ids)
-            # A state machine of hypothesis is one test, wherever in it the markers stand.
-            if any(ast.unparse(base).endswith("RuleBasedStateMachine") for base in node.bases):
+            own_tests = list(_tests_of(node, f"{name}::{node.name}", ids))
+            yield from own_tests
+            # A state machine of hypothesis is one test, and so is a class that inherits all its tests.
+            if node.bases and not own_tests:
                 yield f"{name}::{node.name}", ids
 
 
@@ -95,27 +95,16 @@ def rows(text: str) -> Iterator[re.Match[str]]:
 
 
 def known_ids(text: str) -> set[str]:
-    """The ids that a marker may name: those of the rows, and the sections and chapters they belong to."""
-    ids = {row["id"] for row in rows(text)}
-    return ids.union(*map(wider_ids, ids))
-
-
-def wider_ids(contract_id: str) -> list[str]:
-    """What row `contract_id` belongs to, nearest first: ``8.1/files`` to ``8.1``, that to chapter ``8``."""
-    section, _, row = contract_id.partition("/")
-    return list(dict.fromkeys((section, section.partition(".")[0]))) if row else []
+    """The ids that a marker may name."""
+    return {row["id"] for row in rows(text)}
 
 
 def last_column(contract_id: str, written: str, found: Tests) -> str:
     """What the last column of row `contract_id`, in which `written` stands, becomes."""
     documented = DOCUMENTED.match(written)
     parts = [documented[0].strip()] if documented else []
-    section = next((wider for wider in wider_ids(contract_id) if wider in found), None)
     if contract_id in found:
         parts += [", ".join(f"`{test}`" for test in found[contract_id])]
-    elif section and not documented:
-        files = dict.fromkeys(test.partition("::")[0] for test in found[section])
-        parts += [f"section {section} as a whole: " + ", ".join(f"`{path}`" for path in files)]
     if parts:
         return "; ".join(parts)
     return NOTHING if TEST_REFERENCE.search(written) else written or NOTHING

@@ -32,7 +32,7 @@ from meteorpi_model.values import now
 class ContentsContract(StoreUnderTest):
     """A part of :class:`~meteorpi_db.testing.filestore_contract.FileStoreContract`."""
 
-    @pytest.mark.contract("B.1", "S-101")
+    @pytest.mark.contract("B.1/put", "S-152")
     @pytest.mark.parametrize("content", [b"", b"x", CONTENT, LARGE], ids=["empty", "byte", "small", "large"])
     def test_content_comes_back_with_its_size_and_digests(self, store: FileStore, content: bytes) -> None:
         file_id = uuid4()
@@ -43,7 +43,7 @@ class ContentsContract(StoreUnderTest):
         assert (stored.size, stored.md5, stored.sha256, stored.crc32) == tuple(vars(facts(content)).values())
         assert store.digests_of(file_id) == facts(content)
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put")
     @pytest.mark.parametrize("size", [1, 7, 1000, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1])
     def test_size_of_the_pieces_does_not_matter(self, store: FileStore, size: int) -> None:
         content = LARGE if size > 100 else CONTENT
@@ -53,7 +53,7 @@ class ContentsContract(StoreUnderTest):
 
         assert read(store, file_id) == content
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put")
     def test_empty_pieces_are_harmless(self, store: FileStore) -> None:
         file_id = uuid4()
 
@@ -61,7 +61,7 @@ class ContentsContract(StoreUnderTest):
 
         assert read(store, file_id) == b"abc"
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/open", "S-102")
     def test_chunks_are_neither_empty_nor_too_large(self, store: FileStore) -> None:
         file_id = uuid4()
         store.put(file_id, [LARGE])
@@ -72,7 +72,7 @@ class ContentsContract(StoreUnderTest):
         assert min(sizes) >= 1
         assert max(sizes) <= CHUNK_BYTES
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/stat")
     def test_stat_tells_size_and_time_without_reading(self, store: FileStore) -> None:
         file_id = uuid4()
 
@@ -86,7 +86,7 @@ class ContentsContract(StoreUnderTest):
         assert found.crc32 in (None, stored.crc32)
         assert abs(found.stored_at - now()) < timedelta(minutes=1)
 
-    @pytest.mark.contract("S-101", "S-106")
+    @pytest.mark.contract("B.1/open", "B.1/stat", "S-106")
     def test_what_is_not_held_is_missing(self, store: FileStore) -> None:
         file_id = uuid4()
 
@@ -99,7 +99,7 @@ class ContentsContract(StoreUnderTest):
         with pytest.raises(NotFoundError), store.local_path(file_id):
             pass
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/open")
     @pytest.mark.parametrize(
         ("start", "stop"),
         [
@@ -124,7 +124,7 @@ class ContentsContract(StoreUnderTest):
 
         assert read(store, file_id, start, stop) == LARGE[start:stop]
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/open")
     @pytest.mark.parametrize(("start", "stop"), [(-1, None), (0, -1), (5, 4)])
     def test_what_is_no_range_is_refused(self, store: FileStore, start: int, stop: int) -> None:
         file_id = uuid4()
@@ -133,7 +133,7 @@ class ContentsContract(StoreUnderTest):
         with pytest.raises(InvalidDocumentError):
             store.open(file_id, start, stop)
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/delete")
     def test_delete_says_whether_there_was_something(self, store: FileStore) -> None:
         file_id = uuid4()
         store.put(file_id, [CONTENT])
@@ -141,7 +141,7 @@ class ContentsContract(StoreUnderTest):
         assert [store.delete(file_id), store.delete(file_id)] == [True, False]
         assert store.stat(file_id) is None
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/delete")
     def test_id_can_be_used_again_after_delete(self, store: FileStore) -> None:
         file_id = uuid4()
         store.put(file_id, [CONTENT])
@@ -151,7 +151,7 @@ class ContentsContract(StoreUnderTest):
 
         assert read(store, file_id) == b"other"
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put")
     def test_same_bytes_again_are_no_error(self, store: FileStore) -> None:
         file_id = uuid4()
         first = store.put(file_id, [CONTENT])
@@ -159,7 +159,7 @@ class ContentsContract(StoreUnderTest):
         assert store.put(file_id, [CONTENT]) == first
         assert list(store.ids()) == [file_id]
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put")
     @pytest.mark.parametrize("other", [b"", CONTENT[:-1], CONTENT[:-1] + b"x", CONTENT + b"x"])
     def test_other_bytes_under_the_same_id_are_refused(self, store: FileStore, other: bytes) -> None:
         file_id = uuid4()
@@ -170,7 +170,7 @@ class ContentsContract(StoreUnderTest):
 
         assert read(store, file_id) == CONTENT
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put")
     @pytest.mark.parametrize("size", [0, len(CONTENT) - 1, len(CONTENT) + 1])
     def test_wrong_number_of_bytes_stores_nothing(self, store: FileStore, size: int) -> None:
         file_id = uuid4()
@@ -180,14 +180,14 @@ class ContentsContract(StoreUnderTest):
 
         assert store.stat(file_id) is None
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put")
     def test_more_bytes_than_announced_are_not_read_to_their_end(self, store: FileStore) -> None:
         endless = repeat(bytes(CHUNK_BYTES))
 
         with pytest.raises(IncompleteBodyError):
             store.put(uuid4(), endless, size=3 * CHUNK_BYTES)
 
-    @pytest.mark.contract("S-101", "S-151")
+    @pytest.mark.contract("B.1/put", "S-151")
     @pytest.mark.parametrize("name", ["md5", "sha256", "crc32"])
     def test_wrong_digest_stores_nothing(self, store: FileStore, name: str) -> None:
         file_id = uuid4()
@@ -199,7 +199,7 @@ class ContentsContract(StoreUnderTest):
         assert store.stat(file_id) is None
         assert list(store.ids()) == []
 
-    @pytest.mark.contract("S-101", "S-152")
+    @pytest.mark.contract("B.1/put")
     def test_right_digests_are_accepted_in_either_case(self, store: FileStore) -> None:
         expected = facts(CONTENT)
         digests: Digests = {"md5": expected.md5.upper(), "sha256": expected.sha256, "crc32": expected.crc32}
@@ -208,7 +208,7 @@ class ContentsContract(StoreUnderTest):
 
         assert stored.md5 == expected.md5
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put")
     @pytest.mark.parametrize(
         "digests",
         [{"md5": "12"}, {"md5": "g" * 32}, {"sha1": "0" * 40}, {"crc32": -1}, {"crc32": "00000000"}],
@@ -217,7 +217,7 @@ class ContentsContract(StoreUnderTest):
         with pytest.raises(InvalidDocumentError):
             store.put(uuid4(), [CONTENT], digests=digests)
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/ids")
     def test_ids_come_in_order_and_after_any_point(self, store: FileStore) -> None:
         ids = sorted(uuid4() for _ in range(40))
         for file_id in reversed(ids):

@@ -32,7 +32,7 @@ from meteorpi_model.errors import (
 class FilesContract(StoreUnderTest):
     """A part of :class:`~meteorpi_db.testing.filestore_contract.FileStoreContract`."""
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put_file")
     def test_put_file_moves(self, store: FileStore, tmp_path: Path) -> None:
         path, file_id = tmp_path / "capture", uuid4()
         path.write_bytes(LARGE)
@@ -43,7 +43,7 @@ class FilesContract(StoreUnderTest):
         assert read(store, file_id) == LARGE
         assert stored.sha256 == facts(LARGE).sha256
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put_file")
     @pytest.mark.parametrize("may_link", [False, True])
     def test_put_file_without_moving_leaves_the_file(
         self, store: FileStore, tmp_path: Path, may_link: bool
@@ -56,7 +56,7 @@ class FilesContract(StoreUnderTest):
         assert path.read_bytes() == CONTENT
         assert read(store, file_id) == CONTENT
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put_file", "S-151")
     @pytest.mark.parametrize("may_link", [False, True])
     def test_put_file_of_wrong_bytes_leaves_the_file(
         self, store: FileStore, tmp_path: Path, may_link: bool
@@ -76,7 +76,7 @@ class FilesContract(StoreUnderTest):
         assert path.read_bytes() == CONTENT
         assert list(store.ids()) == [kept]
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/put_file")
     def test_put_file_again_after_a_lost_answer_removes_the_file(
         self, store: FileStore, tmp_path: Path
     ) -> None:
@@ -89,7 +89,7 @@ class FilesContract(StoreUnderTest):
         assert not path.exists()
         assert read(store, file_id) == CONTENT
 
-    @pytest.mark.contract("S-101", "S-106")
+    @pytest.mark.contract("B.1/put_file")
     def test_put_file_of_what_is_no_file_is_refused(self, store: FileStore, tmp_path: Path) -> None:
         pipe = tmp_path / "pipe"
         os.mkfifo(pipe)
@@ -104,7 +104,7 @@ class FilesContract(StoreUnderTest):
         assert stat.S_ISFIFO(pipe.stat().st_mode)
         assert list(store.ids()) == []
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/local_path")
     def test_local_path_can_be_read(self, store: FileStore) -> None:
         file_id = uuid4()
         store.put(file_id, [LARGE])

@@ -33,7 +33,7 @@ from meteorpi_model.values import now
 class PartsContract(StoreUnderTest):
     """A part of :class:`~meteorpi_db.testing.filestore_contract.FileStoreContract`."""
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/parts")
     def test_resumable_write_becomes_content_at_the_end(self, store: FileStore) -> None:
         file_id = uuid4()
         parts = store.parts(file_id)
@@ -52,7 +52,7 @@ class PartsContract(StoreUnderTest):
         assert read(store, file_id) == LARGE
         assert list(store.ids()) == [file_id]
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/parts")
     def test_resumable_write_may_be_empty(self, store: FileStore) -> None:
         file_id = uuid4()
 
@@ -60,7 +60,7 @@ class PartsContract(StoreUnderTest):
 
         assert read(store, file_id) == b""
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/parts")
     def test_resumable_write_goes_on_where_the_source_broke(self, store: FileStore) -> None:
         file_id = uuid4()
         with pytest.raises(CutOffError):
@@ -73,7 +73,7 @@ class PartsContract(StoreUnderTest):
         parts.finish(len(CONTENT), {"md5": facts(CONTENT).md5})
         assert read(store, file_id) == CONTENT
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/parts")
     def test_resumable_write_survives_a_restart(self, store: FileStore) -> None:
         file_id = uuid4()
         store.parts(file_id).append(0, [CONTENT[:5000]])
@@ -85,7 +85,7 @@ class PartsContract(StoreUnderTest):
         parts.finish(len(CONTENT))
         assert read(store, file_id) == CONTENT
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/parts")
     @pytest.mark.parametrize("offset", [0, 99, 101])
     def test_resumable_write_elsewhere_than_at_its_end_is_refused(
         self, store: FileStore, offset: int
@@ -99,7 +99,7 @@ class PartsContract(StoreUnderTest):
         assert caught.value.context["offset"] == 100
         assert parts.offset == 100
 
-    @pytest.mark.contract("S-101", "S-105")
+    @pytest.mark.contract("B.1/parts")
     def test_resumable_write_that_is_too_short_can_go_on(self, store: FileStore) -> None:
         file_id = uuid4()
         parts = store.parts(file_id)
@@ -113,7 +113,7 @@ class PartsContract(StoreUnderTest):
         parts.finish(len(CONTENT))
         assert read(store, file_id) == CONTENT
 
-    @pytest.mark.contract("S-151")
+    @pytest.mark.contract("B.1/parts", "S-151")
     def test_resumable_write_of_wrong_bytes_is_discarded(self, store: FileStore) -> None:
         file_id = uuid4()
         parts = store.parts(file_id)
@@ -125,7 +125,7 @@ class PartsContract(StoreUnderTest):
         assert store.stat(file_id) is None
         assert parts.offset == 0
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/parts")
     def test_finishing_again_after_a_lost_answer_gives_the_same(self, store: FileStore) -> None:
         parts = store.parts(uuid4())
         parts.append(0, [CONTENT])
@@ -134,7 +134,7 @@ class PartsContract(StoreUnderTest):
 
         assert second == first
 
-    @pytest.mark.contract("S-101", "S-104")
+    @pytest.mark.contract("B.1/parts", "S-104")
     def test_resumable_write_never_replaces_content(self, store: FileStore) -> None:
         file_id = uuid4()
         parts = store.parts(file_id)
@@ -149,7 +149,7 @@ class PartsContract(StoreUnderTest):
 
         assert read(store, file_id) == CONTENT
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/parts")
     def test_discarded_resumable_write_begins_anew(self, store: FileStore) -> None:
         parts = store.parts(uuid4())
         parts.append(0, [CONTENT])

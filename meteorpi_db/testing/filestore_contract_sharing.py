@@ -35,7 +35,7 @@ from meteorpi_model.errors import (
 class SharingContract(StoreUnderTest):
     """A part of :class:`~meteorpi_db.testing.filestore_contract.FileStoreContract`."""
 
-    @pytest.mark.contract("S-105")
+    @pytest.mark.contract("S-105", "S-106")
     @pytest.mark.parametrize("content", [CONTENT, LARGE], ids=["small", "large"])
     def test_broken_source_stores_nothing_and_its_error_passes(
         self, store: FileStore, content: bytes
@@ -126,7 +126,7 @@ class SharingContract(StoreUnderTest):
 
         assert list(store.ids()) == []
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1")
     def test_contents_survive_a_restart(self, store: FileStore) -> None:
         file_id = uuid4()
         stored = store.put(file_id, [CONTENT])
@@ -136,27 +136,27 @@ class SharingContract(StoreUnderTest):
         assert list(again.ids()) == [file_id]
         assert again.digests_of(file_id).sha256 == stored.sha256
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/check")
     def test_check_passes_and_leaves_nothing_behind(self, store: FileStore) -> None:
         store.check()
         store.check(probe=True)
 
         assert list(store.ids()) == []
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/free_bytes")
     def test_free_bytes_is_a_number_or_unknown(self, store: FileStore) -> None:
         free = store.free_bytes()
 
         assert free is None or free >= 0
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1/url", "B.1/capabilities")
     def test_url_is_there_exactly_where_it_is_promised(self, store: FileStore) -> None:
         file_id = uuid4()
         store.put(file_id, [CONTENT])
 
         assert (store.url(file_id) is not None) == ("presign" in store.capabilities)
 
-    @pytest.mark.contract("S-101")
+    @pytest.mark.contract("B.1")
     def test_preparing_again_is_harmless(self, store: FileStore) -> None:
         file_id = uuid4()
         store.put(file_id, [CONTENT])

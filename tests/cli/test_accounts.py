@@ -81,7 +81,7 @@ def test_last_administrator_stays(meteorpi: Meteorpi, node: MeteorDatabase) -> N
     assert "[conflict]" in done.err
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/tokens")
 def test_token_is_made_listed_and_revoked(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     node.create_or_update_user("ada", "x", ["user", "import"])
 

@@ -50,7 +50,7 @@ def all_commands() -> list[tuple[str, click.Command]]:
     return found
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/commands")
 def test_every_promised_command_is_there(meteorpi: Meteorpi) -> None:
     names = {name for name, _ in all_commands()}
 
@@ -60,7 +60,7 @@ def test_every_promised_command_is_there(meteorpi: Meteorpi) -> None:
     assert all(f"  {name} " in done.out for name in WANTED)
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/commands")
 @pytest.mark.parametrize(("name", "command"), all_commands())
 def test_every_command_explains_itself(meteorpi: Meteorpi, name: str, command: click.Command) -> None:
     assert command.help
@@ -68,7 +68,7 @@ def test_every_command_explains_itself(meteorpi: Meteorpi, name: str, command: c
     assert meteorpi(*name.split(), "--help").code == 0
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/exit-codes")
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -91,7 +91,7 @@ def test_exit_code_tells_scripts_what_went_wrong(error: MeteorError, code: int) 
     assert entry.exit_code_of(error) == code
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/exit-codes")
 def test_error_is_one_line_with_its_code(meteorpi: Meteorpi) -> None:
     done = meteorpi("status", "show", "nobody")
 

@@ -46,7 +46,7 @@ def test_list_shows_how_exports_go(meteorpi: Meteorpi, node: MeteorDatabase) -> 
     assert meteorpi("exports", "list", "--json").json["state"] == "suspended"
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/commands")
 def test_given_parts_are_changed_and_the_password_kept(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     made = meteorpi("exports", "add", "file", TARGET, "u", "--password-file", "-", "--json", given="x\n").json
 
@@ -80,7 +80,6 @@ def test_own_certificate_authority_is_named_and_given_up(
     assert meteorpi("exports", "set", made["config_id"], "--ca-file", "missing.pem").code == 2
 
 
-@pytest.mark.contract("issue-2.7")
 def test_configuration_is_deleted_only_when_confirmed(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     made = meteorpi("exports", "add", "file", TARGET, "u", "--password-file", "-", "--json", given="x\n").json
 

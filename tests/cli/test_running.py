@@ -22,7 +22,7 @@ def any_engine(home: Path, db_path: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("METEORPI_DB_PASSWORD", "meteorpi")
 
 
-@pytest.mark.contract("issue-2.7", "stop/sigterm")
+@pytest.mark.contract("issue-2.7/running", "stop/sigterm")
 @pytest.mark.usefixtures("any_engine")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serving_ends_within_two_seconds_when_told(number: signal.Signals) -> None:
@@ -48,7 +48,7 @@ def test_exporter_ends_within_two_seconds_when_told() -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.contract("issue-2.7", "8/url_path")
+@pytest.mark.contract("issue-2.7/running", "8/url_path")
 def test_serving_offers_the_routes_of_the_settings_below_a_path(node: MeteorDatabase) -> None:
     environ = {"METEORPI_ROUTES": "query,node", "METEORPI_URL_PATH": "/api"}
 
@@ -81,7 +81,7 @@ def test_unknown_route_package_is_named(meteorpi: Meteorpi, monkeypatch: pytest.
     assert "nonsense" in done.err
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/running")
 def test_export_once_sends_what_is_there(
     meteorpi: Meteorpi, server: MeteorServer, home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

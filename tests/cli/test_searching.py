@@ -27,7 +27,7 @@ def filled(node: MeteorDatabase) -> list[FileRecord]:
     return records
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/search")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -61,7 +61,7 @@ def test_files_are_found_here_and_on_another_node(
     assert there.rows == wanted
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/search")
 def test_events_are_found_here_and_on_another_node(
     meteorpi: Meteorpi, server: MeteorServer, filled: list[FileRecord]
 ) -> None:
@@ -84,7 +84,7 @@ def test_node_that_does_not_answer_ends_with_3(meteorpi: Meteorpi, monkeypatch: 
     assert done.err.count("\n") == 1
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/search")
 def test_download_fetches_what_matches_and_repeating_fetches_nothing(
     meteorpi: Meteorpi, server: MeteorServer, filled: list[FileRecord], home: Path
 ) -> None:

@@ -14,7 +14,7 @@ from meteorpi_server.settings import Settings
 from tests.cli.conftest import OWN_CAMERA, START, Meteorpi, add_file, add_status
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/upkeep")
 def test_init_makes_a_node_and_may_be_repeated(meteorpi: Meteorpi, home: Path) -> None:
     first = meteorpi("init", "--admin", "ada", "--password-file", "-", "--json", given="sesame\n")
     second = meteorpi("init", "--json")
@@ -30,7 +30,7 @@ def test_init_says_that_nobody_can_administrate(meteorpi: Meteorpi) -> None:
     assert "init --admin" in meteorpi("init").err
 
 
-@pytest.mark.contract("issue-2.2")
+@pytest.mark.contract("issue-2.2/creation")
 @pytest.mark.engines("firebird", "postgresql")
 def test_init_makes_the_schema_on_a_server(
     meteorpi: Meteorpi, bare_database: str, monkeypatch: pytest.MonkeyPatch
@@ -67,7 +67,7 @@ def test_deploy_keeps_what_is_not_answered(meteorpi: Meteorpi, node: MeteorDatab
     assert (status.lens, status.inst_name, status.location.latitude) == ("a_lens", "Farm", 52.2)
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/upkeep")
 def test_settings_are_listed_without_secrets(meteorpi: Meteorpi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METEORPI_DB_PASSWORD", "hush")
 
@@ -78,7 +78,7 @@ def test_settings_are_listed_without_secrets(meteorpi: Meteorpi, monkeypatch: py
     assert "METEORPI_FILE_STORE" in meteorpi("settings").out
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.7/upkeep")
 def test_doctor_finds_nothing_wrong_with_a_good_node(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     node.create_or_update_user("ada", "a long one", ["user", "camera_admin"])
 
@@ -99,7 +99,7 @@ def test_doctor_says_how_to_mend_a_missing_database(meteorpi: Meteorpi) -> None:
     assert "Traceback" not in done.err
 
 
-@pytest.mark.contract("issue-2.7", "B-53")
+@pytest.mark.contract("B-53", "issue-2.7/upkeep")
 def test_doctor_tries_the_passwords_that_everybody_tries(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     node.create_or_update_user("ada", "ada", ["user", "camera_admin"])
 

@@ -232,7 +232,6 @@ def test_answer_that_is_not_understood_is_the_peers_fault(
         client.list_cameras()
 
 
-@pytest.mark.contract("issue-2.6")
 def test_busy_node_is_asked_again_and_its_wish_respected(
     client: MeteorClient, node: TinyNode, pauses: list[float]
 ) -> None:
@@ -262,7 +261,6 @@ def test_node_that_wants_to_be_left_alone_for_long_is_not_waited_for(
     assert pauses == []
 
 
-@pytest.mark.contract("issue-2.6")
 def test_change_is_sent_once_only(client: MeteorClient, node: TinyNode) -> None:
     node.answer_with(answer({}, 503))
 
@@ -360,7 +358,7 @@ def test_anonymous_client_sends_no_credentials_from_netrc(
     assert "Authorization" not in node.requests[0].headers
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/administration")
 def test_credentials_are_sent(node: TinyNode) -> None:
     node.answer_with(answer({"user": {"user_id": "ü", "role_mask": 3}}))
 
@@ -376,7 +374,7 @@ def test_credentials_are_sent(node: TinyNode) -> None:
         MeteorClient(node.base_url, auth=("a", "b"), token="c")
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/data-frames")
 def test_results_become_data_frames(client: MeteorClient, node: TinyNode) -> None:
     pytest.importorskip("pandas")
     record = file_record(1, TIME, meta=[Meta(NSString("skyClarity"), 60)])

@@ -51,7 +51,7 @@ def test_download_gives_the_bytes_and_the_path(node: TinyNode, record: FileRecor
     assert names(tmp_path) == {"got"}
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/downloads")
 def test_cut_download_goes_on_where_it_was_cut(
     node: TinyNode, record: FileRecord, tmp_path: Path, pauses: list[float]
 ) -> None:
@@ -89,7 +89,7 @@ def test_node_that_ignores_ranges_sends_the_whole_again(
     assert (tmp_path / "got").read_bytes() == CONTENT
 
 
-@pytest.mark.contract("B-37", "issue-2.6")
+@pytest.mark.contract("B-37", "issue-2.6/downloads")
 def test_download_given_up_leaves_no_file_and_the_next_one_goes_on(
     node: TinyNode, record: FileRecord, tmp_path: Path
 ) -> None:
@@ -166,7 +166,7 @@ def test_content_that_is_gone_raises_not_found(node: TinyNode, record: FileRecor
     assert names(tmp_path) == set()
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/downloads")
 def test_progress_is_told_up_to_the_whole_size(
     client: MeteorClient, node: TinyNode, record: FileRecord, tmp_path: Path
 ) -> None:

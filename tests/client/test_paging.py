@@ -51,7 +51,7 @@ def time_of(record: FileRecord) -> datetime:
     return record.file_time
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/pages")
 @given(
     times=st.lists(st.integers(0, 6), max_size=30),
     page_size=st.integers(1, 5),
@@ -69,7 +69,7 @@ def test_pages_give_what_one_search_would(
     assert holdings.iterate(FileRecordSearch(limit=limit, skip=skip), page_size) == expected
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/pages")
 @given(
     times=st.lists(st.integers(0, 6), min_size=1, max_size=30),
     arrivals=st.lists(st.integers(0, 10)),

@@ -106,7 +106,7 @@ def test_searches_give_what_the_database_gives(server: MeteorServer, client: Met
     assert client.search_events() == server.db.search_events(EventSearch())
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/pages")
 def test_iteration_gives_everything(server: MeteorServer, client: MeteorClient) -> None:
     for minute in range(7):
         add_file(server.db, minute // 3)
@@ -132,7 +132,7 @@ def test_content_is_downloaded_whatever_its_name(
     assert url.startswith(server.base_url().rstrip("/") + "/files/content/")
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/downloads")
 def test_download_goes_on_from_what_an_earlier_run_left(
     server: MeteorServer, client: MeteorClient, tmp_path: Path
 ) -> None:
@@ -174,7 +174,7 @@ def test_search_that_cannot_be_run_is_the_callers_fault(client: MeteorClient) ->
         client.search_events(search)
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/administration")
 def test_accounts_are_administrated(server: MeteorServer, admin: MeteorClient) -> None:
     odd = "a/b c+d"
 
@@ -195,7 +195,7 @@ def test_accounts_are_administrated(server: MeteorServer, admin: MeteorClient) -
         admin.admin.delete_user("admin")
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/administration")
 def test_exports_are_administrated(server: MeteorServer, admin: MeteorClient) -> None:
     made = admin.admin.create_export("event", "http://hub/import", "station", "s3same", "to hub", "text")
     assert made.config_id is not None
@@ -219,7 +219,7 @@ def test_exports_are_administrated(server: MeteorServer, admin: MeteorClient) ->
         admin.admin.resume_export(uuid4())
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/administration")
 def test_tokens_stand_for_an_account(server: MeteorServer, admin: MeteorClient) -> None:
     expires = datetime(2100, 1, 1)
 
@@ -234,7 +234,7 @@ def test_tokens_stand_for_an_account(server: MeteorServer, admin: MeteorClient) 
         holder.admin.get_users()
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/administration")
 def test_camera_is_renamed(server: MeteorServer, admin: MeteorClient) -> None:
     region = [{"x": 0, "y": 0}, {"x": 9, "y": 0}, {"x": 9, "y": 9.5}]
 
@@ -268,7 +268,7 @@ def test_administration_needs_the_role(server: MeteorServer, client: MeteorClien
     assert visitor.admin.login().user_id == "visitor"
 
 
-@pytest.mark.contract("issue-2.6")
+@pytest.mark.contract("issue-2.6/administration")
 def test_node_tells_how_it_is(client: MeteorClient) -> None:
     assert client.node.health() == {"status": "ok"}
     assert client.node.readiness()["status"] == "ok"

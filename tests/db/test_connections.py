@@ -148,6 +148,7 @@ def test_opening_connects_to_nothing(tmp_path: Path) -> None:
 # --- reading and writing -----------------------------------------------------------------------------
 
 
+@pytest.mark.contract("B-38")
 def test_reading_sees_one_state_while_others_write(transactions: Transactions) -> None:
     statement = select(counter.c.number)
 
@@ -326,6 +327,7 @@ def own_server(engine_name: str, request: pytest.FixtureRequest) -> PrivateServe
     return server
 
 
+@pytest.mark.contract("faults/database-gone")
 @pytest.mark.engines(*SERVERS)
 @pytest.mark.parametrize("end", [PrivateServer.stop, PrivateServer.kill])
 def test_restarted_server_costs_no_request(
@@ -350,6 +352,7 @@ def test_restarted_server_costs_no_request(
     assert number_of(transactions) == 2
 
 
+@pytest.mark.contract("faults/database-gone")
 @pytest.mark.engines(*SERVERS)
 def test_connection_that_breaks_in_a_write_is_replaced(
     transactions: Transactions, own_server: PrivateServer
@@ -370,6 +373,7 @@ def test_connection_that_breaks_in_a_write_is_replaced(
     assert number_of(transactions) == 2
 
 
+@pytest.mark.contract("faults/database-gone")
 @pytest.mark.engines(*SERVERS)
 def test_connection_that_breaks_while_reading_is_unavailable(
     transactions: Transactions, own_server: PrivateServer

@@ -75,7 +75,7 @@ def test_installation_id_stays_the_same_without_hardware_address(
     assert len(first) == 12
 
 
-@pytest.mark.contract("4/installation_id", "faults/input")
+@pytest.mark.contract("4/installation_id")
 @pytest.mark.engines("sqlite")
 @pytest.mark.parametrize("given", ["", "short", "thirteen char", 123456789012])
 def test_installation_id_has_twelve_characters(open_database: OpenDatabase, given: str) -> None:
@@ -83,6 +83,7 @@ def test_installation_id_has_twelve_characters(open_database: OpenDatabase, give
         open_database(installation_id=given)
 
 
+@pytest.mark.contract("issue-2.2/creation")
 @pytest.mark.engines("firebird", "postgresql")
 def test_server_database_without_schema_says_how_to_make_one(bare_database: str, tmp_path: Path) -> None:
     with pytest.raises(SchemaVersionError, match="meteorpi init"):
@@ -92,6 +93,7 @@ def test_server_database_without_schema_says_how_to_make_one(bare_database: str,
     MeteorDatabase(bare_database, tmp_path / "files").close()
 
 
+@pytest.mark.contract("issue-2.2/creation")
 @pytest.mark.engines("sqlite", "firebird-embedded")
 def test_embedded_database_is_made_on_first_use(bare_database: str, tmp_path: Path) -> None:
     with MeteorDatabase(bare_database, tmp_path / "files") as db:
@@ -113,7 +115,7 @@ def test_instances_see_what_others_have_written(open_database: OpenDatabase) -> 
     assert there.search_files(FileRecordSearch())["count"] == 0
 
 
-@pytest.mark.contract("4/coexistence", "B-38", "14.3")
+@pytest.mark.contract("4/coexistence", "B-38")
 def test_threads_and_instances_store_at_once_and_lose_nothing(open_database: OpenDatabase) -> None:
     databases = [open_database(), open_database()]
     add_status(databases[0])

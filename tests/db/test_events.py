@@ -73,7 +73,6 @@ def test_event_over_an_unknown_file_is_a_value_error_and_stores_nothing(db: Mete
     assert db.search_files(FileRecordSearch(exclude_events=True))["count"] == 1
 
 
-@pytest.mark.contract("faults/input")
 @pytest.mark.parametrize("files", [["not a record"], [None]])
 def test_what_is_no_record_is_refused(db: MeteorDatabase, files: list[FileRecord]) -> None:
     add_status(db)

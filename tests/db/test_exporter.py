@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.export_peer import CONCURRENCY_HEADER
@@ -587,6 +589,7 @@ def test_unexpected_exception_counts_as_failure_of_its_task_and_the_round_goes_o
 
     assert peer.kinds == ["event"]
     assert "ZeroDivisionError" in caplog.text
+    assert {record.name for record in caplog.records} == {"meteorpi.db.export"}
     reasons = [state.last_error for state in station.get_export_states() if state.failures]
     assert reasons == ["unexpected ZeroDivisionError; see the log"]
 
@@ -830,8 +833,40 @@ def test_constructing_starts_nothing(station: MeteorDatabase) -> None:
     (job,) = exporter.scheduler.get_jobs()
     assert job.id == "meteorpi_export"
     assert job.trigger.interval == timedelta(seconds=1)
+    assert isinstance(exporter.scheduler, BackgroundScheduler)
     assert not exporter.scheduler.running
     assert threading.active_count() == before
+
+
+@pytest.mark.contract("5/constructor")
+def test_parameters_have_the_published_order_and_defaults() -> None:
+    published = {
+        "mark_interval_seconds": 300,
+        "max_failures_before_disable": 4,
+        "defer_on_failure_seconds": 1800,
+        "scheduler": None,
+    }
+
+    parameters = list(inspect.signature(MeteorExporter).parameters.values())
+
+    assert [parameter.name for parameter in parameters[:5]] == ["db", *published]
+    assert {parameter.name: parameter.default for parameter in parameters[1:5]} == published
+    assert {parameter.kind for parameter in parameters[5:]} <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.contract("5/scheduler")
+def test_first_round_comes_after_one_interval_on_the_scheduler_given(station: MeteorDatabase) -> None:
+    scheduler = BackgroundScheduler(timezone="UTC")
+    exporter = MeteorExporter(station, 300, 4, 1800, scheduler)
+    before = datetime.now(UTC)
+
+    assert exporter.scheduler is scheduler
+    scheduler.start(paused=True)
+    first = scheduler.get_job("meteorpi_export").next_run_time
+    scheduler.shutdown()
+    exporter.close()
+
+    assert abs(first - before - timedelta(seconds=300)) < timedelta(seconds=10)
 
 
 @pytest.mark.contract("1/db", "1/exporter")

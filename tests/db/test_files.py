@@ -59,7 +59,7 @@ def test_missing_file_is_a_value_error(db: MeteorDatabase, tmp_path: Path) -> No
         db.register_file(tmp_path / "none", "image/png", NSString("frame"), at(0), [], CAMERA)
 
 
-@pytest.mark.contract("4.1/register_file", "faults/input")
+@pytest.mark.contract("4.1/register_file")
 @pytest.mark.parametrize("minute", [-61, -1e6])
 def test_file_before_the_first_status_stays_where_it_is(
     db: MeteorDatabase, tmp_path: Path, minute: float

@@ -12,7 +12,7 @@ from meteorpi_model import EventSearch, FileRecordSearch, Meta, MetaConstraint, 
 from tests.db.making import CAMERA, OTHER_CAMERA, add_event, add_export, add_file, add_status, at
 
 
-@pytest.mark.contract("4.9", "4.11")
+@pytest.mark.contract("4.9/generators", "4.11/iteration")
 def test_everything_can_be_iterated_over(db: MeteorDatabase) -> None:
     statuses = [add_status(db), add_status(db, OTHER_CAMERA)]
     records = [add_file(db, minute) for minute in range(3)]
@@ -28,7 +28,7 @@ def test_everything_can_be_iterated_over(db: MeteorDatabase) -> None:
     assert list(db.generators.export_configuration_generator()) == [config]
 
 
-@pytest.mark.contract("4.9")
+@pytest.mark.contract("4.9/generators")
 def test_generators_stay_valid_while_the_database_object_does_other_work(db: MeteorDatabase) -> None:
     add_status(db)
     records = [add_file(db, minute) for minute in range(3)]
@@ -42,7 +42,7 @@ def test_generators_stay_valid_while_the_database_object_does_other_work(db: Met
     assert list(again) == list(found) == records[1::-1]
 
 
-@pytest.mark.contract("4.9", "B-23")
+@pytest.mark.contract("4.9/caches", "B-23")
 def test_caches_keep_their_names_and_nothing_else(db: MeteorDatabase) -> None:
     assert set(db.generators.cache_info()) == {"status", "event", "file", "export"}
     for name, info in db.generators.cache_info().items():
@@ -52,7 +52,7 @@ def test_caches_keep_their_names_and_nothing_else(db: MeteorDatabase) -> None:
         db.generators.cache_clear("user")
 
 
-@pytest.mark.contract("4.11")
+@pytest.mark.contract("4.11/first")
 def test_first_of_something_or_nothing() -> None:
     assert first_from_generator(iter([3, 4])) == 3
     assert first_from_generator(iter([])) is None
@@ -61,7 +61,7 @@ def test_first_of_something_or_nothing() -> None:
         first_non_null([None, None])
 
 
-@pytest.mark.contract("4.11", "B-09")
+@pytest.mark.contract("4.11/builders", "B-09")
 def test_builders_give_statements_whose_values_are_bound(db: MeteorDatabase) -> None:
     add_status(db)
     wanted = add_file(db, 1, Meta(NSString("n"), 1))
@@ -84,7 +84,7 @@ def test_builders_give_statements_whose_values_are_bound(db: MeteorDatabase) -> 
         assert connection.execute(count).scalar_one() == 1
 
 
-@pytest.mark.contract("4.11")
+@pytest.mark.contract("4.11/builders")
 def test_builder_takes_conditions_by_value_and_passes_over_none() -> None:
     builder = SQLBuilder(FILES)
 

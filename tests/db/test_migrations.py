@@ -132,6 +132,7 @@ def test_present_schema_is_created_once(bare_database: str) -> None:
     assert (first, second) == (SchemaChange(0, SCHEMA.version), SchemaChange(SCHEMA.version, SCHEMA.version))
 
 
+@pytest.mark.contract("issue-2.2/creation")
 @pytest.mark.engines(*EMBEDDED)
 def test_embedded_database_is_created_on_first_use(bare_database: str) -> None:
     with closing(workers.open_plainly(bare_database)) as transactions:
@@ -140,6 +141,7 @@ def test_embedded_database_is_created_on_first_use(bare_database: str) -> None:
     assert Path(bare_database).exists()
 
 
+@pytest.mark.contract("issue-2.2/creation")
 @pytest.mark.engines(*SERVERS)
 def test_database_of_a_server_is_not_filled_unasked(bare_database: str) -> None:
     with (
@@ -171,6 +173,7 @@ def test_missing_database_of_a_server_is_created_when_asked(bare_database: str) 
             assert schema_version(connection) == 1
 
 
+@pytest.mark.contract("issue-2.2/migrations")
 def test_older_schema_is_carried_forward_with_its_data(transactions: Transactions) -> None:
     transactions.write(fill)
 
@@ -192,6 +195,7 @@ def test_older_schema_is_carried_forward_with_its_data(transactions: Transaction
     ]
 
 
+@pytest.mark.contract("issue-2.2/migrations")
 def test_upgraded_schema_equals_a_new_one(
     transactions: Transactions, engine_name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -217,6 +221,7 @@ def test_new_columns_and_tables_can_be_used(transactions: Transactions) -> None:
         assert connection.execute(select(note)).all() == []  # the foreign key cascades
 
 
+@pytest.mark.contract("issue-2.2/migrations")
 def test_newer_schema_is_refused(transactions: Transactions) -> None:
     ensure_schema(transactions, schema=UPGRADED)
 
@@ -233,6 +238,7 @@ def test_upgrade_goes_on_while_others_have_the_tables_open(
         assert ensure_schema(transactions, schema=UPGRADED).after == 3
 
 
+@pytest.mark.contract("issue-2.2/migrations")
 def test_two_processes_upgrade_once(transactions: Transactions, bare_database: str) -> None:
     transactions.close()
     with worker("upgrade_slowly", bare_database) as first, worker("upgrade_slowly", bare_database) as second:
@@ -284,6 +290,7 @@ def test_failing_step_leaves_the_version_as_it_was(transactions: Transactions) -
 # --- backups -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.contract("issue-2.2/migrations")
 @pytest.mark.engines("sqlite")
 def test_embedded_sqlite_is_backed_up_before_an_upgrade(transactions: Transactions) -> None:
     transactions.write(fill)
@@ -296,6 +303,7 @@ def test_embedded_sqlite_is_backed_up_before_an_upgrade(transactions: Transactio
         assert copy.execute("SELECT COUNT(*) FROM counter").fetchone() == (2,)
 
 
+@pytest.mark.contract("issue-2.2/migrations")
 @pytest.mark.engines("firebird-embedded")
 def test_embedded_firebird_is_backed_up_before_an_upgrade(transactions: Transactions, tmp_path: Path) -> None:
     transactions.write(fill)

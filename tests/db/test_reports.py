@@ -33,7 +33,7 @@ def filled(db: MeteorDatabase) -> MeteorDatabase:
     return db
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("issue-2.4/node")
 def test_everything_is_counted(filled: MeteorDatabase) -> None:
     filled.create_or_update_user("ann", "one", None)
     filled.mark_entities_to_export(add_export(filled))
@@ -51,7 +51,7 @@ def test_everything_is_counted(filled: MeteorDatabase) -> None:
     }
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("14.4/disk-usage")
 def test_disk_usage_is_by_type_and_day(filled: MeteorDatabase) -> None:
     second, first = filled.get_disk_usage()
 
@@ -63,7 +63,7 @@ def test_disk_usage_is_by_type_and_day(filled: MeteorDatabase) -> None:
     assert own.files == 2
 
 
-@pytest.mark.contract("issue-2.7")
+@pytest.mark.contract("14.4/trigger-rate")
 def test_rates_are_by_the_hour(filled: MeteorDatabase) -> None:
     rates = filled.get_hourly_rates(CAMERA)
 

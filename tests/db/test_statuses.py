@@ -135,7 +135,7 @@ def test_members_that_cannot_be_kept_are_refused(db: MeteorDatabase, name: str, 
     assert db.get_high_water_mark(CAMERA) is None
 
 
-@pytest.mark.contract("B-17", "faults/input")
+@pytest.mark.contract("B-17")
 def test_numbers_that_cannot_be_kept_are_refused(db: MeteorDatabase) -> None:
     with pytest.raises(ValueError, match="latitude"):
         add_status(db, latitude=math.nan)

@@ -30,7 +30,7 @@ def wait_of(db: MeteorDatabase) -> int:
     return 0
 
 
-@pytest.mark.contract("B-47", "issue-2.4")
+@pytest.mark.contract("B-47", "issue-2.4/throttle")
 def test_waits_double_after_a_few_free_failures(db: MeteorDatabase, clock: StandingClock) -> None:
     waits = []
     for _ in range(16):
@@ -69,7 +69,6 @@ def test_failures_count_across_processes(open_database: OpenDatabase, clock: Sta
     assert [wait_of(db) for db in databases] == [8, 8]
 
 
-@pytest.mark.contract("faults/input")
 @pytest.mark.parametrize("name", ["x" * 10_000, "a\x00b", "\ud800"])
 def test_any_name_can_be_counted(db: MeteorDatabase, name: str) -> None:
     for _ in range(8):

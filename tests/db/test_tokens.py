@@ -27,7 +27,7 @@ def db(open_database: OpenDatabase, clock: StandingClock) -> MeteorDatabase:
     return db
 
 
-@pytest.mark.contract("issue-2.4", "B-47")
+@pytest.mark.contract("B-47", "issue-2.4/tokens")
 def test_token_stands_for_its_account_with_the_roles_both_have(db: MeteorDatabase) -> None:
     _, everything = db.create_api_token("ann", "script")
     _, some = db.create_api_token("ann", "camera", roles=["import"])
@@ -40,7 +40,7 @@ def test_token_stands_for_its_account_with_the_roles_both_have(db: MeteorDatabas
     assert db.get_user_by_token(some) == User("ann", 0)
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/tokens")
 def test_secrets_are_not_kept(db: MeteorDatabase) -> None:
     token_id, secret = db.create_api_token("ann", "script")
 
@@ -79,7 +79,6 @@ def assert_refused(db: MeteorDatabase, secret: str) -> None:
         db.get_user_by_token(secret)
 
 
-@pytest.mark.contract("faults/input")
 @pytest.mark.parametrize("secret", ["", "mpt_", "\ud800", "x" * 100_000, "a\x00b"])
 def test_what_is_no_token_is_refused(db: MeteorDatabase, secret: str) -> None:
     assert_refused(db, secret)

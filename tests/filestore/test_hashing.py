@@ -71,7 +71,7 @@ def test_threads_end_with_the_pass_also_when_it_is_given_up() -> None:
     assert not any(thread.is_alive() for thread in started)
 
 
-@pytest.mark.contract("S-101")
+@pytest.mark.contract("B.1/put")
 def test_cut_off_body_and_wrong_digest_are_told_apart() -> None:
     with pytest.raises(IncompleteBodyError) as cut_short:
         Expectation(size=5).check(facts(b"1234"))

@@ -174,7 +174,7 @@ def test_flat_store_keeps_content_under_its_hex_id(store: LocalFileStore) -> Non
         assert path == store.root / file_id.hex
 
 
-@pytest.mark.contract("S-105")
+@pytest.mark.contract("B.1/ids")
 def test_foreign_names_are_neither_listed_nor_swept(store: LocalFileStore) -> None:
     foreign = ["README", ".hidden", "ab", "A" * 32, "0" * 31, "0" * 33, "g" * 32]
     for name in foreign:
@@ -189,7 +189,7 @@ def test_foreign_names_are_neither_listed_nor_swept(store: LocalFileStore) -> No
     assert all((store.root / name).exists() for name in foreign)
 
 
-@pytest.mark.contract("S-101")
+@pytest.mark.contract("B.1/ids")
 def test_listing_goes_on_beyond_one_window(store: LocalFileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_WINDOW", 7)
     ids = [UUID(int=number) for number in range(30)]
@@ -223,7 +223,6 @@ def test_file_of_the_same_file_system_is_taken_over_without_copying(
     assert abs(stored.stored_at - now()) < timedelta(minutes=1)
 
 
-@pytest.mark.contract("B.1/put_file")
 def test_file_that_is_neither_moved_nor_linked_is_copied(store: LocalFileStore, capture: Path) -> None:
     file_id = uuid4()
 
@@ -233,7 +232,6 @@ def test_file_that_is_neither_moved_nor_linked_is_copied(store: LocalFileStore, 
     assert read(store, file_id) == CONTENT
 
 
-@pytest.mark.contract("B.1/put_file")
 def test_file_with_further_names_is_copied(store: LocalFileStore, capture: Path, tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     backup.hardlink_to(capture)
@@ -245,7 +243,6 @@ def test_file_with_further_names_is_copied(store: LocalFileStore, capture: Path,
     assert read(store, file_id) == CONTENT
 
 
-@pytest.mark.contract("B.1/put_file")
 def test_target_of_a_symbolic_link_is_copied_and_only_the_link_removed(
     store: LocalFileStore, capture: Path, tmp_path: Path
 ) -> None:
@@ -315,7 +312,6 @@ def test_file_that_changed_after_it_was_copied_is_not_removed(tmp_path: Path, ca
     assert capture.read_bytes() == CONTENT + b"more"
 
 
-@pytest.mark.contract("B.1/put_file")
 @pytest.mark.parametrize("layout_name", ["flat", "tree"])
 def test_content_of_the_store_is_not_taken_in_as_a_file(
     tmp_path: Path, layout_name: layout.LayoutName
@@ -332,7 +328,6 @@ def test_content_of_the_store_is_not_taken_in_as_a_file(
     assert list(store.ids()) == [file_id]
 
 
-@pytest.mark.contract("B.1/put_file")
 def test_captures_may_lie_inside_the_directory_of_the_store(store: LocalFileStore) -> None:
     incoming = store.root / "incoming"
     incoming.mkdir()
@@ -354,7 +349,7 @@ def test_place_taken_by_a_file_is_a_value_error(tmp_path: Path) -> None:
             LocalFileStore(path).prepare()
 
 
-@pytest.mark.contract("S-101")
+@pytest.mark.contract("B.1/check")
 def test_check_names_what_is_wrong(store: LocalFileStore) -> None:
     store.root.rmdir()
     with pytest.raises(UnavailableError, match="find its directory"):
@@ -371,7 +366,7 @@ def test_constructing_touches_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.contract("S-106", "S-125")
+@pytest.mark.contract("S-125")
 def test_content_that_moves_to_the_other_layout_while_it_is_looked_for_is_found(tmp_path: Path) -> None:
     class MovingLayout(layout.Layout):
         """Somebody moves the content between the look into the tree and the look beside it."""
@@ -390,7 +385,6 @@ def test_content_that_moves_to_the_other_layout_while_it_is_looked_for_is_found(
     assert found.read_bytes() == CONTENT
 
 
-@pytest.mark.contract("S-106")
 def test_errors_have_no_path_of_the_store(store: LocalFileStore) -> None:
     store.root.rmdir()
 

@@ -34,7 +34,7 @@ def test_announced_size_is_refused_before_a_byte_is_taken(store: MemoryFileStore
         store.put(uuid4(), cut_off(b""), size=101)
 
 
-@pytest.mark.contract("B.5", "S-105")
+@pytest.mark.contract("B.5")
 def test_every_failure_gives_its_room_back(store: MemoryFileStore) -> None:
     file_id = uuid4()
     store.put(file_id, [bytes(10)])

@@ -103,7 +103,6 @@ def test_created_directories_are_flushed_from_the_top_and_once(root: Path) -> No
     assert disk.steps[len(first) :] == WHOLE_WRITE
 
 
-@pytest.mark.contract("S-120")
 def test_prepare_flushes_every_directory_it_creates(tmp_path: Path) -> None:
     disk = RecordingDisk()
 
@@ -112,7 +111,6 @@ def test_prepare_flushes_every_directory_it_creates(tmp_path: Path) -> None:
     assert disk.steps == ["make_directory", "flush_directory"] * 3
 
 
-@pytest.mark.contract("S-120")
 def test_branch_removed_by_somebody_is_made_again(root: Path) -> None:
     store = LocalFileStore(root, layout="tree")
     file_id = UUID("ab12cd34ab12cd34ab12cd34ab12cd34")
@@ -257,7 +255,7 @@ def test_each_error_of_the_disk_has_its_own_class(
         assert str(root) not in caught.value.detail
 
 
-@pytest.mark.contract("S-106")
+@pytest.mark.contract("S-105")
 def test_bytes_written_before_the_disk_was_full_are_kept_of_a_resumable_write(root: Path) -> None:
     file_id = uuid4()
     parts = LocalFileStore(root, disk=FailingDisk("write", errno.ENOSPC, after=2)).parts(file_id)
@@ -388,7 +386,6 @@ def test_negative_space_to_keep_free_is_refused() -> None:
         Disk(min_free_bytes=-1)
 
 
-@pytest.mark.contract("S-105")
 def test_temporary_name_that_cannot_be_removed_does_not_hide_the_error(root: Path) -> None:
     class StubbornDisk(FailingDisk):
         def unlink(self, path: Path) -> None:

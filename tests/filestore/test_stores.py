@@ -18,6 +18,7 @@ from meteorpi_db.testing.filestore_contract import FileStoreContract
 from tests.filestore.disks import NoLinksDisk
 
 
+@pytest.mark.contract("S-101", "B.1")
 class TestFlatLocalFileStore(FileStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> FileStore:
@@ -29,6 +30,7 @@ class TestFlatLocalFileStore(FileStoreContract):
         return open_file_store(store.location)
 
 
+@pytest.mark.contract("S-101", "S-125")
 class TestTreeLocalFileStore(TestFlatLocalFileStore):
     @pytest.fixture
     def store(self, tmp_path: Path) -> FileStore:
@@ -37,6 +39,7 @@ class TestTreeLocalFileStore(TestFlatLocalFileStore):
         return store
 
 
+@pytest.mark.contract("S-101", "S-121")
 class TestLocalFileStoreWithoutFlushing(TestFlatLocalFileStore):
     @pytest.fixture
     def store(self, tmp_path: Path) -> FileStore:
@@ -45,7 +48,7 @@ class TestLocalFileStoreWithoutFlushing(TestFlatLocalFileStore):
         return store
 
 
-@pytest.mark.contract("S-120", "S-126")
+@pytest.mark.contract("S-101", "S-126")
 class TestLocalFileStoreWithoutHardLinks(TestFlatLocalFileStore):
     @pytest.fixture
     def store(self, tmp_path: Path) -> FileStore:
@@ -54,21 +57,21 @@ class TestLocalFileStoreWithoutHardLinks(TestFlatLocalFileStore):
         return store
 
 
-@pytest.mark.contract("B.5")
+@pytest.mark.contract("S-101", "B.1", "B.5")
 class TestMemoryFileStore(FileStoreContract):
     @pytest.fixture
     def store(self) -> FileStore:
         return MemoryFileStore()
 
 
-@pytest.mark.contract("B.5")
+@pytest.mark.contract("S-101", "B.5")
 class TestLimitedMemoryFileStore(FileStoreContract):
     @pytest.fixture
     def store(self) -> FileStore:
         return MemoryFileStore(limit_bytes=1 << 24)
 
 
-@pytest.mark.contract("S-111")
+@pytest.mark.contract("S-101", "S-111")
 class TestFallbackFileStore(FileStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> FileStore:

@@ -69,7 +69,6 @@ def test_the_files_decide_which_camera_it_was(db: MeteorDatabase, shared_data: P
     assert db.get_cameras() == ["UK0006"]
 
 
-@pytest.mark.contract("issue-2.8")
 @pytest.mark.engines("sqlite")
 def test_the_status_says_where_the_camera_stands_and_points(db: MeteorDatabase, shared_data: Path) -> None:
     ingest(db, shared_data / "rms-night")

@@ -121,7 +121,7 @@ def test_guarded_routes_ask_for_their_role(node: Node, user_id: str) -> None:
             assert "WWW-Authenticate" not in answer.headers
 
 
-@pytest.mark.contract("issue-2.4", "faults/authorisation")
+@pytest.mark.contract("issue-2.4/tokens")
 @pytest.mark.parametrize("scope", ["user", "camera_admin"])
 def test_tokens_carry_their_scope_and_no_more(node: Node, scope: str) -> None:
     _, secret = node.db.create_api_token("admin", "a program", roles=[scope])
@@ -132,7 +132,7 @@ def test_tokens_carry_their_scope_and_no_more(node: Node, scope: str) -> None:
         assert answer.status_code != 401
 
 
-@pytest.mark.contract("issue-2.4", "B-49")
+@pytest.mark.contract("issue-2.4/tokens", "B-49")
 def test_tokens_end_with_their_account_and_their_revocation(node: Node) -> None:
     token_id, secret = node.db.create_api_token("visitor", "a program")
     assert node.get("/login", headers=bearer(secret)).status_code == 200
@@ -157,7 +157,7 @@ def test_missing_role_is_named_and_gives_no_challenge(node: Node) -> None:
     assert "camera_admin" in answer.json["message"]
 
 
-@pytest.mark.contract("B-47", "issue-2.4")
+@pytest.mark.contract("issue-2.4/throttle", "B-47")
 def test_failed_logins_are_slowed_down_across_processes(node: Node) -> None:
     def attempt(user_id: str, password: str, address: str) -> int:
         environ = {"REMOTE_ADDR": address}

@@ -14,6 +14,7 @@ from meteorpi_model import EventSearch, ExportConfiguration, FileRecordSearch, U
 from meteorpi_server import MeteorApp
 from meteorpi_server.settings import Settings
 from tests.server.conftest import CAMERA, PASSWORD, START, Node, basic, bearer
+from tests.system.scripted_peer import COMPLETE, ScriptedPeer
 
 jsonschema = pytest.importorskip("jsonschema")
 pytestmark = pytest.mark.engines("sqlite")
@@ -63,7 +64,7 @@ def test_posting_an_account_creates_it_or_changes_its_password(node: Node) -> No
     ]
 
 
-@pytest.mark.contract("8.2/users-post", "faults/input")
+@pytest.mark.contract("8.2/users-post", "faults/http-input")
 @pytest.mark.parametrize(
     "document",
     [
@@ -159,7 +160,7 @@ def test_accounts_can_be_switched_off_altogether(node: Node) -> None:
     assert node.as_admin("PUT", "/users/unknown/enabled", {"enabled": True}).status_code == 404
 
 
-@pytest.mark.contract("B-50")
+@pytest.mark.contract("B-50", "issue-2.4/cameras")
 def test_accounts_can_be_kept_to_some_cameras(node: Node) -> None:
     def put(document: object) -> TestResponse:
         return node.as_admin("PUT", "/users/station/cameras", document)
@@ -193,6 +194,20 @@ def test_new_exports_match_everything_and_are_disabled(
     assert (read.enabled, read.name, read.description) == (False, "To the hub", "Everything")
     assert body(node.as_admin("GET", f"/export/{config['config_id']}")) == {"config": config}
     assert body(node.as_admin("GET", "/export")) == {"configs": [config]}
+
+
+@pytest.mark.contract("0.1/without-exporter")
+def test_without_an_exporter_exports_are_kept_and_nothing_is_sent(node: Node) -> None:
+    with ScriptedPeer([COMPLETE]).serving() as peer:
+        config = body(node.as_admin("POST", "/export", EXPORT | {"target_url": peer.url}))["config"]
+        body(node.as_admin("PUT", f"/export/{config['config_id']}", config | {"enabled": True}))
+        node.add_file()
+
+        (listed,) = body(node.as_admin("GET", "/export"))["configs"]
+
+    assert listed == config | {"enabled": True}
+    assert peer.received == []
+    assert [state.total for state in node.db.get_export_states()] == [0]
 
 
 @pytest.mark.contract("8.2/export")
@@ -267,7 +282,7 @@ def test_unknown_exports_are_404_but_may_be_deleted(node: Node) -> None:
     assert node.as_admin("POST", f"{unknown}/resume").status_code == 404
 
 
-@pytest.mark.contract("8.2/export-post", "B-51", "faults/input")
+@pytest.mark.contract("8.2/export-post", "B-51", "faults/http-input")
 @pytest.mark.parametrize(
     "change",
     [
@@ -378,7 +393,7 @@ def test_status_of_an_unknown_camera_cannot_be_edited(node: Node) -> None:
     assert bad.json["errors"][0]["pointer"] == "/regions/0/0/x"
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/tokens")
 def test_tokens_are_shown_once_listed_without_secret_and_revoked(node: Node) -> None:
     order = {"user_id": "admin", "name": "cron job", "roles": ["user"], "expires_at": 4_000_000_000_000}
     made = body(node.as_admin("POST", "/tokens", order))
@@ -417,7 +432,7 @@ def test_an_expired_token_is_worth_nothing(node: Node) -> None:
     assert node.get("/login", headers=bearer(made["secret"])).status_code == 401
 
 
-@pytest.mark.contract("B-59")
+@pytest.mark.contract("B-59", "issue-2.4/audit")
 def test_the_audit_log_says_who_changed_what(node: Node) -> None:
     node.as_admin("POST", "/users", {"user_id": "new", "password": "secret word"})
     node.as_admin("POST", "/users", {"user_id": "new", "password": "secret word"})

@@ -201,7 +201,7 @@ def test_documents_that_are_too_large_are_refused(make_node: Callable[..., Node]
     assert answer.json["code"] == "too-large"
 
 
-@pytest.mark.contract("B-36", "B-46", "B-57", "faults/input")
+@pytest.mark.contract("B-36", "B-46", "B-57", "faults/http-input")
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [

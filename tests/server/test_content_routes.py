@@ -113,7 +113,7 @@ def test_several_ranges_come_in_parts(node: Node, record: FileRecord) -> None:
     assert BYTES[:4] in answer.data
 
 
-@pytest.mark.contract("8.1/full")
+@pytest.mark.contract("8.1/full", "issue-2.4/etags")
 def test_conditions_are_kept(node: Node, record: FileRecord) -> None:
     tag, other = f'"{record.md5}"', '"0123"'
 

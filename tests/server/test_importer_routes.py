@@ -349,7 +349,7 @@ def test_content_left_by_somebody_else_makes_room_for_the_right_one(
     assert b"".join(db.open_content(record.file_id)) == CONTENT
 
 
-@pytest.mark.contract("8.3/data", "faults/input")
+@pytest.mark.contract("8.3/data")
 def test_upload_without_the_part_is_malformed(client: FlaskClient, sender: Sender) -> None:
     answer = client.post(
         f"/import/data/{uuid.uuid4().hex}/{'0' * 32}",
@@ -363,7 +363,7 @@ def test_upload_without_the_part_is_malformed(client: FlaskClient, sender: Sende
     assert answer.json["code"] == "invalid-document"
 
 
-@pytest.mark.contract("8.3/data", "faults/input")
+@pytest.mark.contract("8.3/data")
 @pytest.mark.parametrize("path", ["/import/data/xyz/" + "0" * 32, f"/import/data/{uuid.uuid4().hex}"])
 def test_malformed_upload_addresses(path: str, client: FlaskClient, sender: Sender) -> None:
     answer = client.post(
@@ -395,7 +395,7 @@ def test_upload_beyond_the_limit_is_refused(db: MeteorDatabase) -> None:
 # --- malformed documents and rights
 
 
-@pytest.mark.contract("8.3/import", "B-36", "faults/input")
+@pytest.mark.contract("8.3/import", "B-36", "faults/http-input")
 @pytest.mark.parametrize(
     "document",
     [
@@ -418,7 +418,6 @@ def test_malformed_documents_are_client_errors(document: object, sender: Sender)
     assert answer.json["message"]
 
 
-@pytest.mark.contract("faults/input")
 @pytest.mark.parametrize("kind", ["event", "file", "status"])
 def test_entity_without_its_id_is_refused(kind: str, sender: Sender) -> None:
     status = new_status()
@@ -459,7 +458,7 @@ def test_routes_need_the_role(path: str, client: FlaskClient, db: MeteorDatabase
     assert client.post(path, data=b"{}", headers=visitor._headers).status_code == 403
 
 
-@pytest.mark.contract("B-50")
+@pytest.mark.contract("B-50", "issue-2.4/cameras")
 @pytest.mark.parametrize("kind", ["event", "embedded", "file", "status"])
 def test_account_restricted_to_cameras_may_not_push_others(
     kind: str, sender: Sender, db: MeteorDatabase
@@ -496,6 +495,22 @@ def test_imports_are_in_the_audit_log(sender: Sender, db: MeteorDatabase) -> Non
         ("sender", "import.file", record.file_id.hex),
         ("sender", "import.status", status.status_id.hex),
     ]
+
+
+@pytest.mark.contract("5/loggers")
+def test_what_is_refused_is_logged_where_operators_look(
+    sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    status = new_status()
+    record = new_file(status)
+    assert record.file_id is not None
+    sender.announce(status)
+    sender.announce(record)
+
+    sender.upload(record.file_id, b"something else")
+
+    (logged,) = (each for each in caplog.records if record.file_id.hex in each.getMessage())
+    assert (logged.name, logged.levelname) == ("meteorpi.server.import", "WARNING")
 
 
 # --- receivers of one's own

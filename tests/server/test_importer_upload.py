@@ -105,7 +105,7 @@ def test_cut_off_chunked_body_is_refused() -> None:
         taken(body[:-5], **environ)
 
 
-@pytest.mark.contract("8.3/data", "faults/input")
+@pytest.mark.contract("8.3/data", "faults/http-input")
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [

@@ -31,7 +31,7 @@ def listing(records: Iterator[Number]) -> Listing[Number]:
     return Listing(member="numbers", records=records, columns=columns, count=None, skip=3, links={})
 
 
-@pytest.mark.contract("B-42")
+@pytest.mark.contract("B-42", "issue-2.4/formats")
 @pytest.mark.parametrize("name", ["json", "csv", "jsonl"])
 def test_results_leave_while_others_are_still_to_be_read(db: MeteorDatabase, name: str) -> None:
     taken = 0

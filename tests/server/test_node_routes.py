@@ -19,12 +19,13 @@ jsonschema = pytest.importorskip("jsonschema")
 pytestmark = pytest.mark.engines("sqlite")
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/node")
 def test_a_live_node_is_healthy_and_ready(node: Node) -> None:
     assert node.get("/health").json == {"status": "ok"}
     assert node.get("/ready").json == {"status": "ok", "checks": {"database": "ok", "file_store": "ok"}}
 
 
+@pytest.mark.contract("issue-2.4/node")
 @pytest.mark.parametrize("part", ["database", "file_store"])
 def test_a_node_without_database_or_store_is_alive_but_not_ready(
     node: Node, monkeypatch: pytest.MonkeyPatch, part: str
@@ -58,7 +59,7 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/node")
 def test_metrics_count_records_exports_and_requests(node: Node) -> None:
     node.add_file(b"12345")
     node.get("/cameras")
@@ -94,7 +95,7 @@ def test_labels_are_escaped() -> None:
     assert label_text({"a": 'x"y\\z\n'}) == r'{a="x\"y\\z\n"}'
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/node")
 def test_capabilities_name_what_is_attached(db: MeteorDatabase) -> None:
     meteor_app = MeteorApp(db=db)
     query_api.add_routes(meteor_app, url_path="/api")
@@ -118,7 +119,7 @@ def description(node: Node) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/openapi")
 def test_openapi_describes_every_attached_route_and_nothing_else(node: Node) -> None:
     described = {
         (method.upper(), path) for path, methods in description(node)["paths"].items() for method in methods
@@ -181,6 +182,7 @@ def conforms(document: dict[str, Any], method: str, path: str, instance: object)
     assert set(instance) >= set(schema["properties"])
 
 
+@pytest.mark.contract("issue-2.4/openapi")
 def test_replies_conform_to_their_description(node: Node) -> None:
     record = node.add_file()
     assert record.file_id is not None
@@ -230,6 +232,7 @@ class Page(HTMLParser):
         self.styles += "style" in values or any(name.startswith("on") for name in values)
 
 
+@pytest.mark.contract("issue-2.4/openapi")
 def test_the_page_describes_every_route_and_needs_nothing_from_elsewhere(node: Node) -> None:
     answer = node.get("/docs")
     page = Page()

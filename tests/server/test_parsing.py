@@ -72,6 +72,7 @@ def test_a_search_encoded_once_is_read_too(search: FileRecordSearch) -> None:
     assert parsing.search_segment(FileRecordSearch, json.dumps(search.as_dict())) == search
 
 
+@pytest.mark.contract("issue-2.4/query-strings")
 @given(search=FILE_SEARCHES)
 def test_a_search_survives_the_query_string(search: FileRecordSearch) -> None:
     query = urlencode(parsing.query_of_search(search))
@@ -90,7 +91,7 @@ def test_blanks_pluses_and_percents_survive(name: str) -> None:
     assert found.camera_ids == [name]
 
 
-@pytest.mark.contract("B-46", "faults/input")
+@pytest.mark.contract("B-46", "faults/http-input")
 @pytest.mark.parametrize(
     "segment",
     [
@@ -131,6 +132,7 @@ def test_errors_point_at_the_culprit() -> None:
     assert caught.value.pointer == "/meta/1/value"
 
 
+@pytest.mark.contract("issue-2.4/query-strings", "faults/http-input")
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -164,6 +166,7 @@ def test_query_strings_take_times_as_people_write_them() -> None:
     assert search.before == datetime(2015, 4, 1, 0, 21, 3, 457000)
 
 
+@pytest.mark.contract("B-46", "faults/http-input")
 @given(body=st.binary(max_size=60) | st.text(max_size=60))
 def test_any_bytes_are_json_or_a_readable_refusal(body: bytes | str) -> None:
     with contextlib.suppress(InvalidDocumentError):

@@ -67,7 +67,7 @@ def test_status_of_a_camera_now_and_then(node: Node) -> None:
     assert CameraStatus.from_dict(then).valid_to == START + timedelta(days=1)
 
 
-@pytest.mark.contract("8.1/status", "8.1/status-time", "8.4/problems", "faults/input")
+@pytest.mark.contract("8.1/status", "8.1/status-time", "8.4/problems", "faults/http-input")
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -100,7 +100,7 @@ def test_cameras_of_any_name_are_found_encoded_once_or_twice(node: Node, camera:
         assert CameraStatus.from_dict(status).camera_id == camera
 
 
-@pytest.mark.contract("8.1/files", "8.1/search-strings", "issue-2.4", "B-33")
+@pytest.mark.contract("8.1/files", "8.1/search-strings", "issue-2.4/query-strings", "B-33")
 def test_files_are_found_by_path_and_by_query_string(node: Node) -> None:
     wanted = node.add_file(
         file_name="Ünïcode / name.txt", metas=(Meta(NSString("note", "x y"), "1 + 1 = 2 % / ä"),)
@@ -149,7 +149,7 @@ def test_events_are_found_with_their_files_in_order(node: Node) -> None:
     assert by_path["events"][0]["files"] == [files[2].as_dict(), files[0].as_dict()]
 
 
-@pytest.mark.contract("8.1/files", "8.1/events", "B-09", "B-46", "faults/input")
+@pytest.mark.contract("8.1/files", "8.1/events", "B-09", "B-46", "faults/http-input")
 @pytest.mark.parametrize("kind", ["files", "events"])
 @pytest.mark.parametrize(
     "segment",
@@ -183,7 +183,7 @@ def test_bad_query_strings_are_400_with_a_pointer(node: Node, query: str) -> Non
     assert answer.json["errors"][0]["pointer"] == "/" + query.partition("=")[0]
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/links")
 @pytest.mark.parametrize("form", ["path", "query"])
 def test_pages_link_to_their_neighbours(node: Node, form: str) -> None:
     records = add_files(node, 5)
@@ -242,7 +242,7 @@ def test_callers_without_account_get_so_many_and_a_link_to_the_rest(make_node: C
     assert node.get("/files?limit=0", headers=basic("visitor", "wrong")).status_code == 401
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/formats")
 def test_results_come_as_csv(node: Node) -> None:
     record = node.add_file(file_name='a "quoted", name', metas=(Meta(NSString("n"), 2),))
 
@@ -255,7 +255,7 @@ def test_results_come_as_csv(node: Node) -> None:
         assert json.loads(row["meta"]) == [{"type": "number", "key": "meteorpi:n", "value": 2}]
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/formats")
 def test_results_come_as_json_lines(node: Node) -> None:
     event = node.db.register_event(CAMERA, START, NSString("omg"), add_files(node, 2))
 
@@ -273,7 +273,7 @@ def test_what_nobody_can_give_is_not_acceptable(node: Node) -> None:
     assert node.get("/files", headers={"Accept": "text/html,*/*;q=0.1"}).mimetype == "application/json"
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/etags")
 def test_a_repeated_request_costs_no_transfer(node: Node) -> None:
     add_files(node, 2)
     etag = node.get("/files").headers["ETag"]
@@ -299,7 +299,7 @@ def test_single_records_are_shown_by_id(node: Node) -> None:
     assert body(node.get(f"/event/{event.event_id.hex}")) == {"event": event.as_dict()}
 
 
-@pytest.mark.contract("8.1/content", "8.4/problems", "faults/input")
+@pytest.mark.contract("8.1/content", "8.4/problems", "faults/http-input")
 @pytest.mark.parametrize("path", ["/file/", "/event/", "/files/content/", "/files/thumbnail/"])
 @pytest.mark.parametrize(
     ("file_id", "status"), [("0" * 32, 404), ("xyz", 400), ("0" * 31, 400), ("..%2Fx", 400)]

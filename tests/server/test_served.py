@@ -165,7 +165,7 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-57")
+@pytest.mark.contract("issue-2.4/serving", "B-57")
 def test_chunked_bodies_are_taken_and_limited(node: Node, address: str) -> None:
     def chunks(size: int) -> Iterator[bytes]:
         yield b'{"user_id": "chunked", "password": "'
@@ -223,7 +223,7 @@ def test_large_content_is_streamed_and_a_client_may_leave_midway(node: Node, add
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("B-58")
+@pytest.mark.contract("issue-2.4/serving", "B-58")
 def test_a_stop_answers_what_is_in_flight(node: Node) -> None:
     entered, leave = threading.Event(), threading.Event()
 

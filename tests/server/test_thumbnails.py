@@ -55,7 +55,7 @@ def test_widths_are_rounded_up_and_never_beyond_the_picture(
     assert abs(height - given * 480 / 640) <= 0.5
 
 
-@pytest.mark.contract("issue-2.4")
+@pytest.mark.contract("issue-2.4/thumbnails")
 @pytest.mark.parametrize(
     ("mode", "file_format"),
     [
@@ -99,6 +99,7 @@ def test_sixteen_bit_pictures_are_stretched_not_white(node: Node) -> None:
     assert made.getpixel((200, 80)) > 240
 
 
+@pytest.mark.contract("issue-2.4/thumbnails")
 def test_thumbnails_are_made_once_and_kept(node: Node) -> None:
     record = node.add_file(picture(), mime_type="image/png")
     first = thumbnail(node, record)
@@ -178,6 +179,7 @@ def test_enormous_pictures_are_not_decoded(make_node: Callable[..., Node]) -> No
     assert "pixels" in answer.text
 
 
+@pytest.mark.contract("issue-2.4/thumbnails")
 def test_bombs_are_not_decoded(node: Node) -> None:
     size = struct.pack(">II", 60_000, 60_000)  # in a header of few bytes, asking for gigabytes
     header = b"IHDR" + size + b"\x08\x02\0\0\0"

@@ -176,7 +176,7 @@ def answer_while_stopping(pid: int, fetch: Fetch, directory: Path) -> tuple[int,
         return reply.result()
 
 
-@pytest.mark.contract("B-58", "stop/sigterm")
+@pytest.mark.contract("B-58", "stop/sigterm", "7.2/start")
 @pytest.mark.engines("firebird", "firebird-embedded")
 def test_request_in_flight_is_answered_before_sigterm_ends_the_server(server: Running) -> None:
     status, body = answer_while_stopping(server.process.pid, server.fetch, server.directory)
