@@ -101,7 +101,7 @@ def test_directory_as_db_path_is_a_value_error(tmp_path: Path) -> None:
         open_database(tmp_path)
 
 
-@pytest.mark.contract("B-12")
+@pytest.mark.contract("B-12", "4/connection")
 def test_credentials_go_to_servers_unless_the_url_has_its_own() -> None:
     assert backend_for("localhost:/data/a.fdb", "anna", "pw").url.username == "anna"
     assert backend_for("localhost:/data/a.fdb", "anna", "pw").url.password == "pw"
@@ -387,6 +387,7 @@ def test_connection_that_breaks_while_reading_is_unavailable(
     assert number_of(transactions) == 0
 
 
+@pytest.mark.contract("B-12", "4/connection")
 @pytest.mark.engines(*SERVERS)
 def test_unknown_user_is_a_configuration_error(bare_database: str, engine_name: str) -> None:
     if engine_name == "postgresql":

@@ -121,6 +121,7 @@ def test_file_is_announced_in_full_and_completed(
         id_of(record),
     )
     assert result.export_task is None
+    assert not result.use_cache
     assert result.entity_dict == peer.received[0].document == {"type": "file", "file": record.as_dict()}
     assert station.get_next_entity_to_export() is None
 
@@ -130,6 +131,7 @@ def test_file_is_announced_in_full_and_completed(
     "6.1/3",
     "6.1/4",
     "6.1/5",
+    "5/state-cache",
     "6.2/need_status",
     "6.2/need_file_data",
     "6.2/continue",
@@ -159,7 +161,7 @@ def test_event_is_pushed_with_everything_the_peer_asks_for(
         result = exporter.handle_next_export()
 
     assert result is not None
-    assert result.state == "complete"
+    assert (result.state, result.use_cache) == ("complete", True)
     kinds = ["event", "status", "cached_entity", "data", "cached_entity", "data", "cached_entity", "status"]
     assert peer.kinds == [*kinds, "cached_entity"]
     status = station.get_camera_status_by_id(event.status_id)
@@ -323,7 +325,7 @@ def test_entity_that_vanishes_while_its_task_is_taken_completes_it_with_a_note(
 # --- rounds
 
 
-@pytest.mark.contract("0.1/without-routes", "5/round-mark", "5/round-drain", "3.9/import")
+@pytest.mark.contract("0.1/without-routes", "5/round-mark", "5/round-drain")
 @every_engine
 def test_round_marks_and_sends_until_nothing_is_left(
     exporter: MeteorExporter, station: MeteorDatabase, tmp_path: Path

@@ -83,7 +83,7 @@ def test_file_of_an_unknown_camera_is_a_value_error(db: MeteorDatabase) -> None:
     assert stored_ids(db) == set()
 
 
-@pytest.mark.contract("4.1/register_file", "4.4/other")
+@pytest.mark.contract("4.1/register_file", "4.4/other", "4.1/has_file_id")
 def test_registration_behind_the_mark_is_allowed_and_leaves_it(db: MeteorDatabase) -> None:
     add_status(db)
     db.set_high_water_mark(at(100), CAMERA)

@@ -14,7 +14,7 @@ from sqlalchemy import event as engine_event
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.searching import FEW, MOST_BRANCHES, PAGE
-from meteorpi_model import EventSearch, FileRecordSearch, Meta, MetaConstraint, NSString
+from meteorpi_model import Event, EventSearch, FileRecordSearch, Meta, MetaConstraint, NSString
 from tests.conftest import OpenDatabase
 from tests.db.making import (
     CAMERA,
@@ -117,6 +117,21 @@ def test_types_are_exact(filled: MeteorDatabase) -> None:
     assert minutes(filled, semantic_type=NSString("frame"), limit=2) == [9, 5]
     assert minutes(filled, semantic_type=NSString("frame", "other")) == []
     assert minutes(filled, semantic_type=NSString("frame"), mime_type="image/png", limit=2) == [5, 4]
+
+
+@pytest.mark.contract("3.3/event_type")
+def test_event_types_are_exact(filled: MeteorDatabase) -> None:
+    plane = filled.register_event(CAMERA, at(1), NSString("plane"))
+    other = filled.register_event(CAMERA, at(2), NSString("plane", "other"))
+    filled.register_event(CAMERA, at(3), NSString("Plane"))
+
+    def found(event_type: NSString) -> list[Event]:
+        events: list[Event] = filled.search_events(EventSearch(event_type=event_type))["events"]
+        return events
+
+    assert found(NSString("plane")) == [plane]
+    assert found(NSString("plane", "other")) == [other]
+    assert found(NSString("plan")) == []
 
 
 @pytest.mark.contract("3.3/box", "B-43")

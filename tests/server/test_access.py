@@ -202,3 +202,18 @@ def test_pages_of_other_sites_cannot_use_remembered_credentials(node: Node) -> N
     assert delete(Origin="https://evil.example") == 403
     assert delete(Origin="null") == 403
     assert delete(Origin="https://localhost") == 200
+
+
+@pytest.mark.contract("B-52")
+def test_reading_changes_nothing(node: Node) -> None:
+    record = node.add_file()
+    before = node.db.count_entities(), node.db.get_users(), node.db.get_cameras()
+
+    for (method, _), (path, _) in MATRIX.items():
+        if method == "GET":
+            assert node.get(path, headers=basic("admin")).status_code < 500, path
+
+    assert (node.db.count_entities(), node.db.get_users(), node.db.get_cameras()) == before
+    assert node.db.get_audit_log() == []
+    assert record.file_id is not None
+    assert node.db.get_file(record.file_id) == record

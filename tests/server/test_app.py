@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from flask import Blueprint, abort
+from flask import Blueprint, Flask, abort
 from flask.typing import ResponseReturnValue
 
 from meteorpi_db import MeteorDatabase
@@ -31,6 +31,8 @@ pytestmark = pytest.mark.engines("sqlite")
 def test_no_route_exists_until_it_is_added(db: MeteorDatabase) -> None:
     meteor_app = MeteorApp(db=db)
 
+    assert meteor_app.db is db
+    assert isinstance(meteor_app.app, Flask)
     assert list(meteor_app.app.url_map.iter_rules()) == []
     assert meteor_app.app.test_client().get("/cameras").status_code == 404
 

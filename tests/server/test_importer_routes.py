@@ -616,6 +616,22 @@ def test_base_receiver_takes_everything_and_keeps_nothing(db: MeteorDatabase) ->
     assert list(db.store.ids()) == []
 
 
+@pytest.mark.contract("9/request")
+def test_request_says_what_was_sent(meteor_app: MeteorApp) -> None:
+    status = new_status()
+    record = new_file(status)
+    assert record.file_id is not None
+
+    def request_of(document: object) -> tuple[object, object, str]:
+        with meteor_app.app.test_request_context("/import", method="POST", json=document):
+            found = ImportRequest.process_request()
+            return found.entity, found.entity_id, found.entity_type
+
+    assert request_of({"type": "file", "file": record.as_dict()}) == (record, record.file_id, "file")
+    assert request_of({"type": "status", "status": status.as_dict()}) == (status, status.status_id, "status")
+    assert request_of({"type": "dance"}) == (None, None, "none")
+
+
 @pytest.mark.contract("9/responses")
 def test_replies_that_a_request_offers(meteor_app: MeteorApp) -> None:
     status = new_status()
