@@ -44,10 +44,12 @@ class Raw:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
 class Silence:
     """No answer for as long as the peer lives."""
 
 
+@dataclass(frozen=True)
 class HangUp:
     """The connection is closed in place of an answer."""
 
