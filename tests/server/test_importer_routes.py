@@ -364,7 +364,7 @@ def test_upload_without_the_part_is_malformed(client: FlaskClient, sender: Sende
 
 
 @pytest.mark.contract("8.3/data")
-@pytest.mark.parametrize("path", ["/import/data/xyz/" + "0" * 32, f"/import/data/{uuid.uuid4().hex}"])
+@pytest.mark.parametrize("path", ["/import/data/xyz/" + "0" * 32, "/import/data/" + "0" * 32])
 def test_malformed_upload_addresses(path: str, client: FlaskClient, sender: Sender) -> None:
     answer = client.post(
         path, data=b"", content_type="multipart/form-data; boundary=X", headers=sender._headers
