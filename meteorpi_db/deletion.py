@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, distinct, exists, func, not_, or_, select
 
-from meteorpi_db import tables
+from meteorpi_db import marking_progress, tables
 
 _FILE = tables.file_record
 _EVENT = tables.event
@@ -117,6 +117,8 @@ def delete_scope(connection: Connection, scope: Scope) -> DeletionReport:
     # Files first: the scope of an event with its files looks at the links, which go with the event.
     connection.execute(delete(_FILE).where(scope.files))
     connection.execute(delete(_EVENT).where(scope.events))
+    if report:
+        marking_progress.forget(connection)
     return _with(report, file_ids=tuple(file_ids))
 
 

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, select, update
 
-from meteorpi_db import limits, tables
+from meteorpi_db import limits, marking_progress, tables
 from meteorpi_db.secrets import SecretBox
 from meteorpi_db.sql_builder import builder_for
 from meteorpi_model import (
@@ -167,7 +167,7 @@ def _columns(config: ExportConfiguration) -> dict[str, object]:
     builder_for(config.search)  # what cannot be run is not stored
     return {
         "export_type": "event" if isinstance(config.search, EventSearch) else "file",
-        "search": json.dumps(config.search.as_dict()),
+        "search": search_text(config.search),
         "target_url": _checked_url(config.target_url),
         "target_user": limits.checked_text(config.user_id, "user_id", tables.NAME_LENGTH, may_be_empty=True),
         "name": limits.checked_text(config.name, "config_name", tables.NAME_LENGTH, may_be_empty=True),
@@ -176,7 +176,13 @@ def _columns(config: ExportConfiguration) -> dict[str, object]:
         ),
         "is_enabled": bool(config.enabled),
         **_FRESH_STATE,
+        **marking_progress.UNKNOWN,
     }
+
+
+def search_text(search: FileRecordSearch | EventSearch) -> str:
+    """A search as it is stored."""
+    return json.dumps(search.as_dict())
 
 
 def _checked_url(target_url: str) -> str:

@@ -65,6 +65,9 @@ class ExportMethods(FacadePart):
             UnknownEntityError: the configuration is not stored (a ``ValueError``).
         """
         now = self._now()
+        with self.transactions.reading() as connection:
+            if not tasks.needs_marking(connection, export_config, now):
+                return 0
         return self.transactions.write(lambda connection: tasks.mark(connection, export_config, now))
 
     def defer_export_tasks(self, config_id: UUID, seconds: float) -> None:

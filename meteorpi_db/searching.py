@@ -194,8 +194,13 @@ def _newest_first(statement: Select[Any], limit: int, skip: int = 0) -> Select[A
     )
 
 
-def plan_search(connection: Connection, search: Search) -> Plan:
+def plan_search(connection: Connection, search: Search, newer_than: int | None = None) -> Plan:
     """Decide how to run `search`.
+
+    Args:
+        connection: to read with.
+        search: what to look for.
+        newer_than: look only at row numbers beyond this one.
 
     Raises:
         InvalidDocumentError: it cannot be read as a search.
@@ -207,7 +212,14 @@ def plan_search(connection: Connection, search: Search) -> Plan:
         if criterion is None:
             return KnownPlan(builder.kind, [])
         builder.criteria.insert(1 if search.camera_ids else 0, criterion)
+    if newer_than is not None:
+        return WalkPlan(builder, _newer_criterion(builder, newer_than))
     return _known_plan(connection, builder) or walk_plan(builder)
+
+
+def _newer_criterion(builder: SQLBuilder, pk: int) -> Criterion:
+    kind = builder.kind
+    return Criterion(kind.pk > pk, Lead(kind.pk, kind.time, (kind.pk > pk,), is_newest_first=False))
 
 
 def _place_criterion(connection: Connection, kind: Kind, region: Condition) -> Criterion | None:

@@ -369,7 +369,8 @@ def _has_no_task(kind: Kind, config_id: UUID) -> Condition:
         .where(tables.export_config.c.config_id == limits.checked_id(config_id, "exclude_export_to"))
         .scalar_subquery()
     )
-    return ~exists().where(kind.task_pk == kind.pk, tables.export_task.c.config_pk == config_pk)
+    # The few tasks of the entity, never the many of the configuration.
+    return ~exists().where(kind.task_pk == kind.pk, unindexed(tables.export_task.c.config_pk) == config_pk)
 
 
 def status_in_region(search: Search) -> Condition | None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
-from meteorpi_db import limits, tables
+from meteorpi_db import limits, marking_progress, tables
 from meteorpi_model import (
     CameraStatus,
     Location,
@@ -200,4 +200,5 @@ def amend_history(connection: Connection, camera_id: str, change: Callable[[Came
         change(status)
         row = status_row(status, camera_id, status_id, valid_from, status.software_version)
         connection.execute(update(_STATUS).where(_STATUS.c.status_id == status_id).values(row))
+    marking_progress.forget(connection)
     return len(found)

@@ -272,6 +272,10 @@ export_config = Table(
     Column("suspended_at", BigInteger),
     Column("next_probe_at", BigInteger),
     Column("probe_count", Integer, nullable=False, default=0),
+    # How far marking has come; see marking_progress.
+    Column("marked_pk", RowId),
+    Column("seen_pk", RowId),
+    Column("seen_at", BigInteger),
 )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, literal, select, update
+from sqlalchemy import Connection, Row, Select, insert, literal, select, update
 
-from meteorpi_db import exports, limits, tables
+from meteorpi_db import exports, limits, marking_progress, tables
 from meteorpi_db.exports import ACTIVE
+from meteorpi_db.marking_progress import MarkingProgress
 from meteorpi_db.searching import plan_search
 from meteorpi_db.sql_builder import EVENTS, FILES, Kind
-from meteorpi_model import Event, EventSearch, ExportConfiguration, FileRecord, FileRecordSearch
+from meteorpi_model import Event, ExportConfiguration, FileRecord, FileRecordSearch
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError
 from meteorpi_model.values import JsonObject
 
@@ -138,24 +139,58 @@ def mark(connection: Connection, config: ExportConfiguration, now: int) -> int:
         UnknownEntityError: the configuration is not stored (a ``ValueError``).
     """
     config_pk = exports.require_pk(connection, config.config_id)
-    if not config.enabled or config.config_id is None:
+    if not config.enabled:
         return 0
     # Holds off another marking of the same configuration until this one has been committed.
     connection.execute(update(_CONFIG).where(_CONFIG.c.id == config_pk).values(failures=_CONFIG.c.failures))
-    search = config.search.not_yet_exported_to(config.config_id).page(limit=0)
+    progress = marking_progress.progress_of(connection, config_pk)
+    count = _insert_tasks(connection, config, progress, now)
+    if _is_stored_search(config, progress) and progress.can_advance(now):
+        marking_progress.advance(connection, progress, _kind_of(config), now)
+    return count
+
+
+def needs_marking(connection: Connection, config: ExportConfiguration, now: int) -> bool:
+    """Whether `mark` would do anything; a look that holds up nobody.
+
+    Raises:
+        UnknownEntityError: the configuration is not stored (a ``ValueError``).
+    """
+    progress = marking_progress.progress_of(connection, exports.require_pk(connection, config.config_id))
+    if not config.enabled:
+        return False
+    if progress.can_advance(now):
+        return True
+    return connection.execute(_unmarked(connection, config, progress).limit(1)).first() is not None
+
+
+def _kind_of(config: ExportConfiguration) -> Kind:
+    return FILES if isinstance(config.search, FileRecordSearch) else EVENTS
+
+
+def _is_stored_search(config: ExportConfiguration, progress: MarkingProgress) -> bool:
+    return exports.search_text(config.search) == progress.search
+
+
+def _unmarked(connection: Connection, config: ExportConfiguration, progress: MarkingProgress) -> Select[Any]:
+    """A statement for the row numbers of what matches and has no task."""
+    search = config.search.page(limit=0)
+    if config.config_id is not None:
+        search = search.not_yet_exported_to(config.config_id)
     if isinstance(search, FileRecordSearch):
-        return _insert_tasks(connection, FILES, search.without_event_files(), config_pk, now)
-    return _insert_tasks(connection, EVENTS, search, config_pk, now)
+        search = search.without_event_files()
+    newer_than = progress.marked_pk if _is_stored_search(config, progress) else None
+    return plan_search(connection, search, newer_than).matching_pks()
 
 
 def _insert_tasks(
-    connection: Connection, kind: Kind, search: FileRecordSearch | EventSearch, config_pk: int, now: int
+    connection: Connection, config: ExportConfiguration, progress: MarkingProgress, now: int
 ) -> int:
-    pks = plan_search(connection, search).matching_pks()
+    pks, config_pk = _unmarked(connection, config, progress), progress.config_pk
     values = {"config_pk": config_pk, "due_at": now, "state": ACTIVE, "failures": 0, "created_at": now}
     constants = [literal(value, _TASK.c[name].type).label(name) for name, value in values.items()]
     chosen = pks.add_columns(*constants).order_by(pks.selected_columns.id)
-    names = [kind.task_column, *values]
+    names = [_kind_of(config).task_column, *values]
     marking = insert(_TASK).from_select(names, chosen, include_defaults=False)
     return connection.execute(marking, execution_options={"preserve_rowcount": True}).rowcount
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import select
 
-from meteorpi_db import EventExportTask, FileExportTask, MeteorDatabase
+from meteorpi_db import EventExportTask, FileExportTask, MeteorDatabase, tables
 from meteorpi_model import (
     EventSearch,
+    ExportConfiguration,
     FileRecordSearch,
     Meta,
     MetaConstraint,
@@ -279,3 +282,97 @@ def test_task_of_a_deleted_entity_is_gone(db: MeteorDatabase) -> None:
     db.delete_export_configuration(task.config_id)
     with pytest.raises(NotFoundError):
         task.get_export_config()
+
+
+def mark(db: MeteorDatabase, config: ExportConfiguration, clock: StandingClock, **later: float) -> int:
+    """Mark some time later."""
+    clock.move(**later)
+    return db.mark_entities_to_export(config)
+
+
+def settled(db: MeteorDatabase, clock: StandingClock) -> ExportConfiguration:
+    """A configuration that has been marked for long enough to look only at what is new."""
+    clock.time = datetime(2020, 1, 1)
+    config = add_export(db)
+    mark(db, config, clock)
+    mark(db, config, clock, hours=1)
+    with db.transactions.reading() as connection:
+        assert connection.execute(select(tables.export_config.c.marked_pk)).scalar() is not None
+    return config
+
+
+@pytest.mark.contract("4.6/mark")
+def test_marking_finds_what_is_new_however_long_it_has_gone_on(
+    db: MeteorDatabase, clock: StandingClock
+) -> None:
+    add_file(db, 1)
+    config = settled(db, clock)
+
+    for hours in (0.001, 0.5, 0.9, 1, 1, 25):
+        newer, older = add_file(db, 100), add_file(db, -1)
+        add_event(db, 7, [add_file(db, 7)])
+        assert mark(db, config, clock, hours=hours) == 2
+        assert mark(db, config, clock) == 0
+        assert db.search_files(FileRecordSearch(exclude_export_to=config.config_id, exclude_events=True)) == {
+            "count": 0, "files": [],
+        }  # fmt: skip
+        assert newer != older
+
+
+@pytest.mark.contract("4.6/mark", "4.6/free-files")
+def test_file_freed_from_its_event_is_marked_however_old_it_is(
+    db: MeteorDatabase, clock: StandingClock
+) -> None:
+    record = add_file(db, 1)
+    event = add_event(db, 2, [record])
+    add_file(db, 3)
+    config = settled(db, clock)
+    assert mark(db, config, clock) == 0
+
+    db.delete_event(event.event_id)  # type: ignore[arg-type]
+
+    assert mark(db, config, clock) == 1
+
+
+@pytest.mark.contract("4.6/mark")
+def test_row_numbers_given_out_again_are_marked(db: MeteorDatabase, clock: StandingClock) -> None:
+    add_file(db, 1)
+    last = add_file(db, 2)
+    config = settled(db, clock)
+
+    db.delete_file(last.file_id)  # type: ignore[arg-type]
+    add_file(db, 3)
+
+    assert mark(db, config, clock) == 1
+
+
+@pytest.mark.contract("4.6/mark")
+def test_changed_search_and_corrected_place_look_at_everything(
+    db: MeteorDatabase, clock: StandingClock
+) -> None:
+    add_file(db, 1)
+    config = settled(db, clock)
+    config.search = FileRecordSearch(lat_min=60, limit=0)
+    assert db.mark_entities_to_export(config) == 0
+    other = add_export(db, search=FileRecordSearch(lat_min=60, limit=0))
+    mark(db, other, clock)
+    assert mark(db, other, clock, hours=1) == 0
+
+    db.amend_status_history(lambda status: setattr(status.location, "latitude", 61), CAMERA)
+
+    assert mark(db, other, clock) == 1
+    add_file(db, 2)
+    assert db.mark_entities_to_export(add_export(db, search=FileRecordSearch(limit=0))) == 2
+
+
+@pytest.mark.contract("4.6/mark")
+def test_marking_nothing_writes_nothing(db: MeteorDatabase, clock: StandingClock) -> None:
+    add_file(db, 1)
+    config = settled(db, clock)
+    writes = []
+    write = db.transactions.write
+    db.transactions.write = lambda operation: writes.append(1) or write(operation)  # type: ignore[method-assign, func-returns-value]
+
+    assert mark(db, config, clock, minutes=1) == 0
+
+    assert writes == []
