@@ -2,7 +2,7 @@
 #
 #   make demo                 two nodes, a night of pictures, replication; ONCE=1 ends by itself,
 #                             DATA=path takes that folder, DB=sqlite|firebird|postgresql chooses the engine
-#   make test                 the whole suite on every engine; PYTEST_ARGS are handed on
+#   make test                 the whole suite on every engine, in WORKERS=2 processes; PYTEST_ARGS are handed on
 #   make lint format bench docs conformance clean
 
 SHELL := /bin/bash
@@ -13,6 +13,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DB ?= sqlite
+WORKERS ?= 2
 SOURCES := meteorpi_model meteorpi_db meteorpi_client meteorpi_server tests tools benches wsgi setup.py
 DEV_EXTRAS := dev,firebird,postgresql,fastcgi,images,demo,pandas
 
@@ -43,7 +44,7 @@ endif
 
 test: venv
 	@tools/system-packages firebird postgresql apache network
-	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: venv
 	$(BIN)/ruff check $(wildcard $(SOURCES))

@@ -35,6 +35,7 @@ EXTRAS = {
         "mypy>=1.18",
         "myst-parser>=4",
         "pytest>=9",
+        "pytest-xdist>=3.8",
         "ruff>=0.14",
         "sphinx>=8",
         "types-jsonschema",
