@@ -279,7 +279,7 @@ def test_node_tells_how_it_is(client: MeteorClient) -> None:
 
 @pytest.mark.contract("3.5/files")
 def test_events_keep_their_files_in_order(server: MeteorServer, client: MeteorClient) -> None:
-    records = [add_file(server.db, minute) for minute in (3, 1, 2)]
+    records = [add_file(server.db, minute) for minute in (1, 2, 3)][::-1]
     event = server.db.register_event(CAMERA, START, NSString("seen"), records)
 
     (found,) = client.search_events()["events"]

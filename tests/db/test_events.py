@@ -14,7 +14,8 @@ from tests.db.making import CAMERA, OTHER_CAMERA, add_event, add_file, add_statu
 @pytest.mark.contract("4.2/register_event", "4.2/get_event", "4.2/has_event_id", "B-10")
 def test_event_is_read_back_with_its_files_in_the_order_given(db: MeteorDatabase) -> None:
     status = add_status(db)
-    records = [add_file(db, minute, Meta(NSString("n"), minute)) for minute in (3, 1, 2)]
+    made = [add_file(db, minute, Meta(NSString("n"), minute)) for minute in (1, 2, 3)]
+    records = [made[2], made[0], made[1]]
     metas = [Meta(NSString("b"), "first"), Meta(NSString("a"), 2), Meta(NSString("b"), at(5))]
 
     event = db.register_event(CAMERA, at(4), NSString("meteor"), records, metas)

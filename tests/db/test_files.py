@@ -19,7 +19,14 @@ from tests.db.making import CAMERA, CONTENT, add_file, add_status, at, new_file,
 
 
 @pytest.mark.contract(
-    "4.1/register_file", "4.1/get_file", "4.1/file_path_for_id", "S-110", "B-14", "3.4/str", "3.4/accessors"
+    "4.1/register_file",
+    "4.1/get_file",
+    "4.1/file_path_for_id",
+    "S-110",
+    "B-14",
+    "3.4/str",
+    "3.4/accessors",
+    "B-04",
 )
 def test_registered_file_is_moved_into_the_store_and_read_back_the_same(
     db: MeteorDatabase, tmp_path: Path

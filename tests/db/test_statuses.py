@@ -100,9 +100,10 @@ def test_status_before_the_mark_deletes_what_is_later(db: MeteorDatabase) -> Non
 
 
 @pytest.mark.contract("B-17", "B-04", "4.3/get_camera_status_by_id")
-def test_numbers_and_texts_survive_unchanged(db: MeteorDatabase) -> None:
+@pytest.mark.parametrize("has_gps", [True, False])
+def test_numbers_and_texts_survive_unchanged(db: MeteorDatabase, has_gps: bool) -> None:
     given = status_of(latitude=-0.1 + 0.3, longitude=math.pi, inst_url="http://exämple/☄", inst_name=None)
-    given.location.gps = False
+    given.location.gps = has_gps
     given.location.error = 1e-300
     given.orientation.altitude = 1 / 3
     given.add_region([0, 0, 0.5, -1e9, 2**53, 1 / 3])
@@ -117,7 +118,7 @@ def test_numbers_and_texts_survive_unchanged(db: MeteorDatabase) -> None:
         "status_id": _id(found).hex,
     }
     assert found.as_dict() == expected
-    assert found.location.gps is False
+    assert found.location.gps is has_gps
 
 
 @pytest.mark.contract("B-41", "faults/input")

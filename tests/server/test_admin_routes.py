@@ -251,7 +251,7 @@ def test_masked_passwords_stay_as_they_were(node: Node, masked: str | None) -> N
     assert stored.password == "other"
 
 
-@pytest.mark.contract("8.2/export-put", "B-18", "B-35")
+@pytest.mark.contract("8.2/export-put", "B-35")
 def test_the_id_in_the_path_decides(node: Node) -> None:
     config = body(node.as_admin("POST", "/export", EXPORT))["config"]
     other = "0" * 31 + "1"

@@ -53,7 +53,7 @@ def exporter(station: MeteorDatabase) -> Iterator[MeteorExporter]:
     exporter.close()
 
 
-@pytest.mark.contract("6.3/transcript", "issue-2.5", "B-20", "B-22", "B-31")
+@pytest.mark.contract("6.3/transcript", "issue-2.5", "B-31")
 def test_night_arrives_whole(
     station: MeteorDatabase, hub: Hub, exporter: MeteorExporter, tmp_path: Path
 ) -> None:
