@@ -91,6 +91,15 @@ def test_blanks_pluses_and_percents_survive(name: str) -> None:
     assert found.camera_ids == [name]
 
 
+@pytest.mark.contract("B-33", "8.1/search-strings")
+def test_plus_that_a_client_left_as_it_is_means_plus() -> None:
+    document = '{"camera_ids": ["a+b"]}'
+    decoded_once = quote(document, safe="+")
+
+    for segment in (document, decoded_once):
+        assert parsing.search_segment(FileRecordSearch, segment).camera_ids == ["a+b"]
+
+
 @pytest.mark.contract("B-46", "faults/http-input")
 @pytest.mark.parametrize(
     "segment",
