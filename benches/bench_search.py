@@ -33,8 +33,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Table, insert, text
 
 from meteorpi_db import MeteorDatabase, tables
-from meteorpi_db.files import time_offset
 from meteorpi_db.migrations import SchemaEditor
+from meteorpi_db.records.files import time_offset
 from meteorpi_db.testing.servers import FirebirdServer, PostgresServer
 from meteorpi_model import (
     CameraStatus,

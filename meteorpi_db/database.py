@@ -11,18 +11,18 @@ from typing import Final, Self
 
 from sqlalchemy import Engine
 
-from meteorpi_db import tasks
+from meteorpi_db.accounts.passwords import PasswordChecker
 from meteorpi_db.connections import Transactions, open_database
-from meteorpi_db.facade_accounts import AccountMethods
-from meteorpi_db.facade_cameras import SOFTWARE_VERSION, ImportMethods
-from meteorpi_db.facade_exports import ExportMethods, ReceiverMethods
-from meteorpi_db.facade_upkeep import UpkeepMethods
+from meteorpi_db.exporting import tasks
+from meteorpi_db.exporting.secrets import SecretBox
+from meteorpi_db.exporting.tasks import EventExportTask, FileExportTask
+from meteorpi_db.facade.accounts import AccountMethods
+from meteorpi_db.facade.cameras import SOFTWARE_VERSION, ImportMethods
+from meteorpi_db.facade.exports import ExportMethods, ReceiverMethods
+from meteorpi_db.facade.upkeep import UpkeepMethods
 from meteorpi_db.filestore import FileStore, LocalFileStore, open_file_store
 from meteorpi_db.generators import MeteorDatabaseGenerators
 from meteorpi_db.migrations import SchemaChange, ensure_schema
-from meteorpi_db.passwords import PasswordChecker
-from meteorpi_db.secrets import SecretBox
-from meteorpi_db.tasks import EventExportTask, FileExportTask
 from meteorpi_model import now
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.values import Clock
@@ -52,7 +52,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         db_password: its password.
         installation_id: 12 characters; the default camera. None derives it from the hardware address.
         clock: tells the time.
-        secret_key_file: see :mod:`meteorpi_db.secrets`.
+        secret_key_file: see :mod:`meteorpi_db.exporting.secrets`.
         create: create a missing database and schema; None: only embedded ones.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Pushing entities to peers at intervals, by the export configurations of a database.
 
-One exporter works on a database at a time (see :mod:`meteorpi_db.export_lease`); what one entity's push
-consists of is in :mod:`meteorpi_db.export_push`. Failures are counted per configuration in the database,
-so that they survive a restart and an administrator can see them. After too many in a row the exporter
+One exporter works on a database at a time (see :mod:`meteorpi_db.exporting.exporter_lease`); what one
+entity's push consists of is in :mod:`meteorpi_db.exporting.push`. Failures are counted per configuration in
+the database, so that they survive a restart and an administrator can see them. After too many in a row the exporter
 disables the configuration and marks it as suspended by itself: it then asks the peer at growing intervals
 whether it answers again, and takes the configuration up again when it does.
 """
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.base import BaseScheduler
 
-from meteorpi_db.export_lanes import Check, ExportLanes
-from meteorpi_db.export_lease import ExporterLease
-from meteorpi_db.export_peer import Peer, PeerPool, Timeouts
-from meteorpi_db.export_push import FAILED, Conversation
-from meteorpi_db.export_push import ExportStateCache as PushState
-from meteorpi_db.export_rule import FailureRule
-from meteorpi_db.export_schedule import ExportScheduler
-from meteorpi_db.exports import ExportState
-from meteorpi_db.tasks import EventExportTask, ExportTask, FileExportTask
+from meteorpi_db.exporting.exporter_lease import ExporterLease
+from meteorpi_db.exporting.exports import ExportState
+from meteorpi_db.exporting.lanes import Check, ExportLanes
+from meteorpi_db.exporting.peer import Peer, PeerPool, Timeouts
+from meteorpi_db.exporting.push import FAILED, Conversation
+from meteorpi_db.exporting.push import ExportStateCache as PushState
+from meteorpi_db.exporting.rule import FailureRule
+from meteorpi_db.exporting.schedule import ExportScheduler
+from meteorpi_db.exporting.tasks import EventExportTask, ExportTask, FileExportTask
 from meteorpi_model.errors import MeteorError, UnavailableError, WorkStoppedError
 from meteorpi_model.export import ExportConfiguration
 

@@ -22,12 +22,13 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from uuid import UUID
 
-from meteorpi_db import announcements, contents, files
 from meteorpi_db.connections import Transactions
-from meteorpi_db.files import ContentRow
 from meteorpi_db.filestore import FileStore
+from meteorpi_db.records import announcements, contents, files
+from meteorpi_db.records.files import ContentRow
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import NotFoundError
 
@@ -195,9 +196,7 @@ class Verifier:
             )
 
     def _check_orphans(self, report: VerifyReport) -> None:
-        for file_id in self._store.ids():
-            if self._is_recorded(file_id):
-                continue
+        for file_id in self._unrecorded_contents():
             stat = self._store.stat(file_id)
             if stat is None or self._is_recorded(file_id):
                 continue  # deleted, or registered, while we looked
@@ -206,6 +205,13 @@ class Verifier:
             else:
                 report.orphaned.append(file_id)
                 self._remove_orphan(file_id)
+
+    def _unrecorded_contents(self) -> Iterator[UUID]:
+        contents_held = self._store.ids()
+        while page := list(islice(contents_held, _PAGE)):
+            with self._transactions.reading() as connection:
+                recorded = files.held_ids(connection, page)
+            yield from (file_id for file_id in page if file_id not in recorded)
 
     def _is_recorded(self, file_id: UUID) -> bool:
         with self._transactions.reading() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal_column, select
 
 from meteorpi_db import tables
-from meteorpi_db.exports import ACTIVE
+from meteorpi_db.exporting.exports import ACTIVE
 from meteorpi_model import milliseconds_to_utc_datetime
 
 HOUR_MILLISECONDS = 3_600_000

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from meteorpi_db import files, statuses
-from meteorpi_db.files import CheckedFile, ContentRow, NewFile
 from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts, HashedContent
 from meteorpi_db.ingest.base import FileItem
 from meteorpi_db.ingest.damage import find_damage
 from meteorpi_db.ingest.identity import file_identity
+from meteorpi_db.records import files, statuses
+from meteorpi_db.records.files import CheckedFile, ContentRow, NewFile
 from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError, InvalidDocumentError
 
 if TYPE_CHECKING:

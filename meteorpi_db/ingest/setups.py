@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meteorpi_db import imports, statuses
 from meteorpi_db.ingest.base import StatusFacts, StatusItem
 from meteorpi_db.ingest.identity import status_identity
+from meteorpi_db.records import imports, statuses
 from meteorpi_model import CameraStatus, Location, Orientation, utc_datetime_to_milliseconds
 from meteorpi_model.errors import UnknownStatusError
 

@@ -18,15 +18,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from meteorpi_db import contents, events, files, statuses
-from meteorpi_db.events import NewEvent
-from meteorpi_db.files import Origin
 from meteorpi_db.ingest.base import DamageItem, EventItem, FileItem, Item, LeftOutItem, StatusItem
 from meteorpi_db.ingest.preparing import Failed, Preparation, Prepared
 from meteorpi_db.ingest.quarantine import Quarantine
 from meteorpi_db.ingest.report import IngestReport, Progress, Trouble
 from meteorpi_db.ingest.setups import store_setup
-from meteorpi_db.statuses import StatusKey
+from meteorpi_db.records import contents, events, files, statuses
+from meteorpi_db.records.events import NewEvent
+from meteorpi_db.records.files import Origin
+from meteorpi_db.records.statuses import StatusKey
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import InvalidDocumentError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
 
-from meteorpi_db.export_peer import CONCURRENCY_HEADER
+from meteorpi_db.exporting.peer import CONCURRENCY_HEADER
 from meteorpi_model.errors import DigestMismatchError, IncompleteBodyError
 from meteorpi_model.values import JsonObject
 from meteorpi_server import parsing

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from sqlalchemy import event as engine_event
 
-from meteorpi_db import MeteorDatabase, contents
+from meteorpi_db import MeteorDatabase
+from meteorpi_db.records import contents
 from meteorpi_model import CameraStatus, FileRecordSearch
 from tests.db.making import CAMERA, CONTENT, at, imported_event, new_file
 

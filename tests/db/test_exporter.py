@@ -16,8 +16,8 @@ import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_db.export_peer import CONCURRENCY_HEADER
 from meteorpi_db.exporter import EventExportTask, FileExportTask, MeteorExporter, Timeouts
+from meteorpi_db.exporting.peer import CONCURRENCY_HEADER
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model import Event, FileRecord, now
 from meteorpi_model.errors import MeteorError

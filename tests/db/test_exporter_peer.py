@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meteorpi_db.export_peer import (
+from meteorpi_db.exporting.peer import (
     MAX_REPLY_BYTES,
     Content,
     MultipartUpload,

@@ -216,7 +216,7 @@ def test_what_is_no_record_is_a_value_error(db: MeteorDatabase, wrong: Any) -> N
 def test_received_content_is_not_read_again_for_its_digests(
     db: MeteorDatabase, status: CameraStatus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meteorpi_db.announcements.NOTED_FROM_BYTES", len(CONTENT))
+    monkeypatch.setattr("meteorpi_db.records.announcements.NOTED_FROM_BYTES", len(CONTENT))
     event = event_of(status)
     file_ids = [record.file_id for record in event.file_records if record.file_id]
     db.announce("importer", event)

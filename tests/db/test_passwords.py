@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meteorpi_db import passwords
-from meteorpi_db.passwords import PasswordChecker, hash_password, verify_password
+from meteorpi_db.accounts import passwords
+from meteorpi_db.accounts.passwords import PasswordChecker, hash_password, verify_password
 
 
 class Seconds:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_db.files import time_offset
+from meteorpi_db.records.files import time_offset
 from meteorpi_model import (
     Event,
     EventSearch,

@@ -14,7 +14,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from meteorpi_db import MeteorDatabase, passwords
+from meteorpi_db import MeteorDatabase
+from meteorpi_db.accounts import passwords
 from meteorpi_model import CameraStatus, FileRecord, Location, Meta, NSString, Orientation
 from meteorpi_server import MeteorApp, MeteorServer
 from meteorpi_server.settings import Settings

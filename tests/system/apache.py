@@ -22,7 +22,8 @@ LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule wsgi_module {modules}/mod_wsgi.so
 WSGISocketPrefix {directory}/wsgi
-WSGIDaemonProcess meteorpi threads=4 python-home={environment} python-path={checkout} display-name=%{{GROUP}} home={directory}
+WSGIDaemonProcess meteorpi threads=4 python-home={environment} \\
+    python-path={checkout} display-name=%{{GROUP}} home={directory}
 WSGIProcessGroup meteorpi
 WSGIApplicationGroup %{{GLOBAL}}
 WSGIPassAuthorization On

@@ -280,7 +280,7 @@ def handle_marked(exporter: MeteorExporter) -> Any:
 
 @pytest.mark.engines("sqlite")
 def test_old_node_is_probed_with_a_request_it_answers(station: MeteorDatabase) -> None:
-    from meteorpi_db.export_peer import Peer
+    from meteorpi_db.exporting.peer import Peer
 
     receiver = OldReceiver(USER, PASSWORD)
     with receiver.serving() as url:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from meteorpi_db.export_push import COMPLETE, ExportStateCache
-from meteorpi_db.tasks import ExportTask
+from meteorpi_db.exporting.push import COMPLETE, ExportStateCache
+from meteorpi_db.exporting.tasks import ExportTask
 
 if TYPE_CHECKING:
     from meteorpi_db.database import MeteorDatabase

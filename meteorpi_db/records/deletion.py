@@ -13,7 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, distinct, exists, func, not_, or_, select
 
-from meteorpi_db import marking_progress, tables
+from meteorpi_db import tables
+from meteorpi_db.exporting import marking_progress
 
 _FILE = tables.file_record
 _EVENT = tables.event

@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy import Connection, delete, insert, select, update
 
 from meteorpi_db import limits, tables
-from meteorpi_db.passwords import hash_password
+from meteorpi_db.accounts.passwords import hash_password
 from meteorpi_model import User, milliseconds_to_utc_datetime
 from meteorpi_model.errors import ConflictError, InvalidDocumentError, NotFoundError
 

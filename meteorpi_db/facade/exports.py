@@ -8,12 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from meteorpi_db import announcements, exports, files, leases, limits, tasks
-from meteorpi_db.announcements import AnnouncedFile
-from meteorpi_db.exports import ExportState
-from meteorpi_db.facade import FacadePart
+from meteorpi_db import limits
+from meteorpi_db.exporting import exports, leases, tasks
+from meteorpi_db.exporting.exports import ExportState
+from meteorpi_db.exporting.secrets import SecretBox
+from meteorpi_db.facade.base import FacadePart
 from meteorpi_db.filestore import ContentFacts
-from meteorpi_db.secrets import SecretBox
+from meteorpi_db.records import announcements, files
+from meteorpi_db.records.announcements import AnnouncedFile
 from meteorpi_model import Event, ExportConfiguration, FileRecord
 from meteorpi_model.errors import ConflictError
 

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, insert, literal, select, update
 
-from meteorpi_db import exports, limits, marking_progress, tables
-from meteorpi_db.exports import ACTIVE
-from meteorpi_db.marking_progress import MarkingProgress
+from meteorpi_db import limits, tables
+from meteorpi_db.exporting import exports, marking_progress
+from meteorpi_db.exporting.exports import ACTIVE
+from meteorpi_db.exporting.marking_progress import MarkingProgress
 from meteorpi_db.searching import plan_search
 from meteorpi_db.sql_builder import EVENTS, FILES, Kind
 from meteorpi_model import Event, ExportConfiguration, FileRecord, FileRecordSearch

@@ -11,13 +11,14 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from meteorpi_db import contents, deletion, events, files, limits, statuses
-from meteorpi_db.contents import Registration
-from meteorpi_db.deletion import DeletionReport, Scope
-from meteorpi_db.events import NewEvent
-from meteorpi_db.facade import FacadePart
-from meteorpi_db.files import NewFile, Origin
+from meteorpi_db import limits
+from meteorpi_db.facade.base import FacadePart
 from meteorpi_db.filestore import ContentFacts, ContentReader, LocalFileStore
+from meteorpi_db.records import contents, deletion, events, files, statuses
+from meteorpi_db.records.contents import Registration
+from meteorpi_db.records.deletion import DeletionReport, Scope
+from meteorpi_db.records.events import NewEvent
+from meteorpi_db.records.files import NewFile, Origin
 from meteorpi_db.searching import iterate
 from meteorpi_model import Event, EventSearch, FileRecord, FileRecordSearch, Meta, NSString
 from meteorpi_model.errors import (

@@ -11,11 +11,12 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select
 
-from meteorpi_db import files, limits, metas, tables
+from meteorpi_db import limits, tables
 from meteorpi_db.dialects import in_chunks
-from meteorpi_db.files import Narrow, Origin, time_offset
+from meteorpi_db.records import files, metas
+from meteorpi_db.records.files import Narrow, Origin, time_offset
+from meteorpi_db.records.statuses import StatusKey
 from meteorpi_db.searching import FEW, Found, plan_search, total_of
-from meteorpi_db.statuses import StatusKey
 from meteorpi_model import Event, EventSearch, FileRecord, Meta, NSString, milliseconds_to_utc_datetime
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError, UnknownEntityError
 

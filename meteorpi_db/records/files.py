@@ -1,7 +1,7 @@
 """File records: rows, metadata, and finding them again.
 
 Everything here works on rows. Where the content is, and in which order content and row come and go, is the
-business of :mod:`meteorpi_db.contents`.
+business of :mod:`meteorpi_db.records.contents`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Row, Select, and_, func, insert, select
 
-from meteorpi_db import limits, metas, tables
+from meteorpi_db import limits, tables
 from meteorpi_db.dialects import in_chunks
 from meteorpi_db.filestore.hashing import ContentFacts
+from meteorpi_db.records import metas
+from meteorpi_db.records.statuses import StatusKey
 from meteorpi_db.searching import Found, plan_search, total_of
 from meteorpi_db.sql_builder import DAY_SECONDS
-from meteorpi_db.statuses import StatusKey
 from meteorpi_model import (
     FileRecord,
     FileRecordSearch,
@@ -193,6 +194,14 @@ def pk_of(connection: Connection, file_id: UUID) -> int | None:
 def count(connection: Connection) -> int:
     """Number of all records."""
     return int(connection.execute(select(func.count()).select_from(_FILE)).scalar_one())
+
+
+def held_ids(connection: Connection, file_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of `file_ids` that have a record."""
+    held: set[UUID] = set()
+    for chunk in in_chunks(connection, file_ids):
+        held.update(connection.execute(select(_FILE.c.file_id).where(_FILE.c.file_id.in_(chunk))).scalars())
+    return held
 
 
 def file_by_id(connection: Connection, file_id: UUID) -> FileRecord | None:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from meteorpi_db import audit, limits, throttle, tokens, users
-from meteorpi_db.audit import AuditEntry
-from meteorpi_db.facade import FacadePart
-from meteorpi_db.passwords import PasswordChecker
-from meteorpi_db.tokens import ApiToken
-from meteorpi_db.users import Account, Outcome
+from meteorpi_db import limits
+from meteorpi_db.accounts import audit, throttle, tokens, users
+from meteorpi_db.accounts.audit import AuditEntry
+from meteorpi_db.accounts.passwords import PasswordChecker
+from meteorpi_db.accounts.tokens import ApiToken
+from meteorpi_db.accounts.users import Account, Outcome
+from meteorpi_db.facade.base import FacadePart
 from meteorpi_model import User
 from meteorpi_model.errors import ConflictError, NotAllowedError, NotAuthenticatedError
 

@@ -17,8 +17,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, select, update
 
-from meteorpi_db import limits, marking_progress, tables
-from meteorpi_db.secrets import SecretBox
+from meteorpi_db import limits, tables
+from meteorpi_db.exporting import marking_progress
+from meteorpi_db.exporting.secrets import SecretBox
 from meteorpi_db.sql_builder import builder_for
 from meteorpi_model import (
     EventSearch,

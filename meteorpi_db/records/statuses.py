@@ -12,7 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
-from meteorpi_db import limits, marking_progress, tables
+from meteorpi_db import limits, tables
+from meteorpi_db.exporting import marking_progress
 from meteorpi_model import (
     CameraStatus,
     Location,

@@ -18,11 +18,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, update
 
-from meteorpi_db import files, statuses, tables
+from meteorpi_db import tables
 from meteorpi_db.connections import Transactions
-from meteorpi_db.files import CheckedFile, ContentRow, Origin
 from meteorpi_db.filestore.base import FileStore
 from meteorpi_db.filestore.hashing import ContentFacts
+from meteorpi_db.records import files, statuses
+from meteorpi_db.records.files import CheckedFile, ContentRow, Origin
 from meteorpi_model import FileRecord
 from meteorpi_model.errors import ConflictError, InvalidDocumentError, MeteorError, NotFoundError
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from meteorpi_db.export_peer import Content, Peer, Reply
-from meteorpi_db.tasks import ExportTask, FileExportTask
+from meteorpi_db.exporting.peer import Content, Peer, Reply
+from meteorpi_db.exporting.tasks import ExportTask, FileExportTask
 from meteorpi_model.errors import MeteorError, NotFoundError, PeerRefusedError, WorkStoppedError
 from meteorpi_model.records import Event, FileRecord
 from meteorpi_model.values import JsonObject

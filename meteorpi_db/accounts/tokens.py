@@ -14,7 +14,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from meteorpi_db import limits, tables, users
+from meteorpi_db import limits, tables
+from meteorpi_db.accounts import users
 from meteorpi_model import User, milliseconds_to_utc_datetime
 from meteorpi_model.errors import NotAllowedError, NotAuthenticatedError
 

@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from meteorpi_db import announcements, audit, files, imports, limits, marks, statuses, tables
-from meteorpi_db.deletion import DeletionReport
-from meteorpi_db.facade_records import EventMethods
-from meteorpi_db.files import Origin
+from meteorpi_db import limits, tables
+from meteorpi_db.accounts import audit
+from meteorpi_db.facade.records import EventMethods
 from meteorpi_db.filestore import ContentFacts
+from meteorpi_db.records import announcements, files, imports, marks, statuses
+from meteorpi_db.records.deletion import DeletionReport
+from meteorpi_db.records.files import Origin
 from meteorpi_model import CameraStatus, Event, FileRecord
 from meteorpi_model.errors import ConflictError
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from meteorpi_db.export_push import COMPLETE, ExportStateCache
-from meteorpi_db.export_rule import FailureRule
-from meteorpi_db.tasks import ExportTask
+from meteorpi_db.exporting.push import COMPLETE, ExportStateCache
+from meteorpi_db.exporting.rule import FailureRule
+from meteorpi_db.exporting.tasks import ExportTask
 from meteorpi_model.errors import WorkStoppedError
 
 if TYPE_CHECKING:

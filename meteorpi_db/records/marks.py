@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from meteorpi_db import tables
-from meteorpi_db.deletion import DeletionReport, delete_later
 from meteorpi_db.dialects import TransactionConflictError
+from meteorpi_db.records.deletion import DeletionReport, delete_later
 from meteorpi_model import milliseconds_to_utc_datetime
 
 _MARK = tables.high_water_mark

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from meteorpi_db import contents, deletion, limits, reports
+from meteorpi_db import limits, reports
 from meteorpi_db.dialects import refresh_statistics
-from meteorpi_db.facade import FacadePart
+from meteorpi_db.facade.base import FacadePart
 from meteorpi_db.integrity import ORPHAN_GRACE, Progress, Verifier, VerifyReport
 from meteorpi_db.migrations.runner import schema_version
+from meteorpi_db.records import contents, deletion
 from meteorpi_db.reports import DiskUsage, HourlyRate, Interval
 
 

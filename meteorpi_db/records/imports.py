@@ -8,11 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from meteorpi_db import events, files, limits, statuses
-from meteorpi_db.events import NewEvent
-from meteorpi_db.files import NewFile, Origin
+from meteorpi_db import limits
 from meteorpi_db.filestore.hashing import ContentFacts
-from meteorpi_db.statuses import StatusKey
+from meteorpi_db.records import events, files, statuses
+from meteorpi_db.records.events import NewEvent
+from meteorpi_db.records.files import NewFile, Origin
+from meteorpi_db.records.statuses import StatusKey
 from meteorpi_model import CameraStatus, Event, FileRecord
 from meteorpi_model.errors import (
     DigestMismatchError,

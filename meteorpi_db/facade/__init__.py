@@ -1,0 +1,1 @@
+"""The published methods of `MeteorDatabase`, in groups; each opens a transaction over the record modules."""
