@@ -2,9 +2,9 @@
 
 One exporter works on a database at a time (see :mod:`meteorpi_db.exporting.exporter_lease`); what one
 entity's push consists of is in :mod:`meteorpi_db.exporting.push`. Failures are counted per configuration in
-the database, so that they survive a restart and an administrator can see them. After too many in a row the exporter
-disables the configuration and marks it as suspended by itself: it then asks the peer at growing intervals
-whether it answers again, and takes the configuration up again when it does.
+the database, so that they survive a restart and an administrator can see them. After too many in a row the
+exporter disables the configuration and marks it as suspended by itself: it then asks the peer at growing
+intervals whether it answers again, and takes the configuration up again when it does.
 """
 
 from __future__ import annotations
