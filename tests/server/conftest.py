@@ -116,7 +116,7 @@ def id_of(record: FileRecord) -> UUID:
     return record.file_id
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _quick_passwords() -> Iterator[None]:
     """Password hashes that take no time; what is hashed how is tested with the database."""
     kept = passwords.SCRYPT_LOG2_N
