@@ -63,9 +63,19 @@ def as_text(value: object) -> str:
 
 def as_number(value: object) -> int | float:
     """A finite number; true and false count as 1 and 0."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float):
         raise InvalidDocumentError(f"expected a number, not {value!r}")
+    if not _is_finite(value):
+        raise InvalidDocumentError("expected a finite number that a double can hold")
     return value
+
+
+def _is_finite(number: int | float) -> bool:
+    """Whether a floating point number could stand for `number`, which JSON lets have hundreds of digits."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def as_integer(value: object) -> int:

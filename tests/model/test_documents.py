@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -157,6 +159,48 @@ def test_damaged_documents_raise_value_errors_only(kind: str, data: st.DataObjec
 
     with contextlib.suppress(ValueError):  # whatever else escapes fails the test
         from_dict(document).as_dict()
+
+
+JUNK: list[Any] = [
+    *(None, True, 0, -1, 1.5, 1e300, math.nan, math.inf, 10**400),
+    *("", "x", ":", "a:", "\0", [], [None], [[]], ["x"], {}, {"x": 1}),
+]
+PUBLISHED = {
+    "file_record": PUBLISHED_FILE,
+    "event": PUBLISHED_EVENT,
+    "camera_status": PUBLISHED_STATUS,
+    "file_record_search": PUBLISHED_SEARCH,
+    "export_configuration": PUBLISHED_EXPORT,
+    "user": PUBLISHED_USER,
+}
+
+
+def places_in(document: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in `document`, with each of its keys."""
+    if isinstance(document, dict | list):
+        for key in list(document) if isinstance(document, dict) else range(len(document)):
+            yield document, key
+            yield from places_in(document[key])
+
+
+@pytest.mark.contract("B-05")
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_any_member_that_is_junk_or_missing_raises_value_errors_only(kind: str) -> None:
+    document = copy.deepcopy(PUBLISHED[kind])
+
+    for container, key in list(places_in(document)):
+        kept = container[key]
+        for junk in JUNK:
+            container[key] = junk
+            with contextlib.suppress(ValueError):  # whatever else escapes fails the test
+                KINDS[kind][1](document).as_dict()
+        if isinstance(container, dict):
+            del container[key]
+            with contextlib.suppress(ValueError):
+                KINDS[kind][1](document).as_dict()
+        container[key] = kept
+
+    assert KINDS[kind][1](document).as_dict() == PUBLISHED[kind]
 
 
 @pytest.mark.contract("B-05")

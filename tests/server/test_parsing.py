@@ -116,6 +116,8 @@ def test_plus_that_a_client_left_as_it_is_means_plus() -> None:
         '{"skip": NaN}',
         '{"lat_min": 1e999}',
         '{"limit": ' + "9" * 5000 + "}",
+        '{"lat_min": ' + "9" * 400 + "}",
+        '{"meta": [{"key": "a", "type": "less", "value": ' + "9" * 400 + "}]}",
         '{"camera_ids": []}',
         '{"camera_ids": ["\\ud800"]}',
         '{"meta": [{"key": "a", "type": "no", "value": 1}]}',
