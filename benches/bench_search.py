@@ -5,9 +5,9 @@ for each case and size, and one for each case with the ratio of the medians, lar
 
 The larger database is the same network grown: for ten times the records five times the cameras and twice the
 nights, as many files a night as before, three items of metadata a file. The questions stay those of one
-observer: one camera's night, the files of one track, the small hours of one station's week. The cases named
-``whole`` ask over all that there is: their total count, which is part of every answer, grows with the data
-by nature. They show that, and no aim is set for them.
+observer: one camera's night, the files of one track, the small hours of three nights of a station. The cases
+named ``whole`` ask over all that there is: their total count, which is part of every answer, grows with the
+data by nature. They show that, and no aim is set for them.
 
 Aim: ratio at most 1.5 for the cases that are not ``whole``.
 """
@@ -200,7 +200,7 @@ def cases(network: Network) -> dict[str, FileRecordSearch]:
         "long_min": longitude - 0.5,
         "long_max": longitude + 0.5,
     }
-    week: Row = {"after": evening - timedelta(days=2), "before": evening + timedelta(days=1)}
+    three_nights: Row = {"after": evening - timedelta(days=2), "before": evening + timedelta(days=1)}
     small_hours: Row = {"after_offset": 12 * 3600, "before_offset": 15 * 3600}
     rare = MetaConstraint("string_equals", NSString("track"), track(network.records // 2))
     common = MetaConstraint("string_equals", shower, "shower 7")
@@ -217,7 +217,7 @@ def cases(network: Network) -> dict[str, FileRecordSearch]:
         "metadata limit of a camera's night": FileRecordSearch(
             **of_camera, **of_night, meta_constraints=[clear]
         ),
-        "region and time of night": FileRecordSearch(**box, **week, **small_hours),
+        "region and time of night": FileRecordSearch(**box, **three_nights, **small_hours),
         "whole: camera": FileRecordSearch(**of_camera),
         "whole: common metadata value": FileRecordSearch(meta_constraints=[common]),
         "whole: metadata limit": FileRecordSearch(meta_constraints=[clear]),
