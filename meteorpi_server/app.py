@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -19,9 +19,6 @@ from meteorpi_server import auth, context, cors, problems, thumbnails
 from meteorpi_server.context import current_database, current_request_id, current_settings
 from meteorpi_server.metrics import Memo, RequestMetrics
 from meteorpi_server.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = [
     "Attachment",
@@ -81,13 +78,13 @@ class MeteorApp:
     def _make_app(self) -> Flask:
         # No static folder: a node serves what is attached and nothing else.
         app = Flask("meteorpi_server", static_folder=None)
-        app.url_map.merge_slashes = False  # redirects would lose the body of a POST
+        # At the front of a path they count as one anyhow; elsewhere a redirect would lose the body of a POST.
+        app.url_map.merge_slashes = False
         app.url_map.strict_slashes = False
         app.config["MAX_CONTENT_LENGTH"] = self.settings.max_upload_bytes
         app.json.sort_keys = False  # type: ignore[attr-defined]  # of the provider that Flask comes with
         app.extensions[_EXTENSION] = self
         context.bind(app, self._node_context())
-        app.wsgi_app = _CollapseSlashes(app.wsgi_app)  # type: ignore[method-assign]  # the documented way
         app.before_request(self._begin_request)
         app.after_request(self._finish_response)
         problems.register_handlers(app)
@@ -183,19 +180,6 @@ class MeteorApp:
         if blueprint is None or blueprint in self._open_blueprints:
             return ("*",)
         return self.settings.cors_origins
-
-
-class _CollapseSlashes:
-    """WSGI middleware: several slashes at the front of a path count as one, without a redirect."""
-
-    def __init__(self, wsgi_app: WSGIApplication) -> None:
-        self._wsgi_app = wsgi_app
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path.startswith("//"):
-            environ["PATH_INFO"] = "/" + path.lstrip("/")
-        return self._wsgi_app(environ, start_response)
 
 
 def current_meteor_app() -> MeteorApp:

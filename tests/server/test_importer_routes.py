@@ -295,6 +295,7 @@ def test_content_that_another_sender_announced_is_not_kept(
     ("content", "md5"),
     [
         (CONTENT + b"!", None),
+        (b"\0" * len(CONTENT), None),
         (b"\0" * len(CONTENT), hashlib.md5(CONTENT).hexdigest()),
         (CONTENT[:-1], hashlib.md5(CONTENT).hexdigest()),
         (CONTENT, "0" * 32),
