@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from meteorpi_db.testing.processes import wait_until
+from tests.components import absent
 from tests.system import fastcgi
 from tests.system.guide import ENVIRONMENT, GuideWorld, can_have_namespaces, code_blocks
 
@@ -35,7 +36,7 @@ print(json.dumps({'status': reply.status_code, 'body': reply.json, 'running': ru
 def world(request: pytest.FixtureRequest) -> Iterator[GuideWorld]:
     request.getfixturevalue("firebird_server")  # proves that the programs are there, and skips otherwise
     if not can_have_namespaces():
-        pytest.skip("this machine forbids namespaces, in which alone the paths of the guide can be had")
+        absent("this machine forbids namespaces, in which alone the paths of the guide can be had")
     with GuideWorld() as world:
         yield world
 
