@@ -55,7 +55,7 @@ format: venv
 	$(BIN)/ruff check --fix $(wildcard $(SOURCES))
 	$(BIN)/ruff format $(wildcard $(SOURCES))
 
-bench: venv
+bench: venv $(VENV)/.extras-bench
 	@tools/system-packages firebird postgresql
 	@for bench in benches/bench_*.py; do $(BIN)/python "$$bench"; done
 
