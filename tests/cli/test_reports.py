@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -37,6 +37,18 @@ def test_cameras_report_has_set_up_and_matches(meteorpi: Meteorpi, filled: Meteo
     assert (own["software_version"], own["lens"], own["regions"]) == (1, "a_lens", [])
     both = meteorpi("report", "cameras", *INTERVAL, "any", "--json").rows
     assert [(row["camera_id"], row["files"]) for row in both] == [("other", 1), (OWN_CAMERA, 11)]
+
+
+@pytest.mark.contract("14.4/day-job")
+def test_cameras_report_shows_how_far_the_data_are_processed(
+    meteorpi: Meteorpi, filled: MeteorDatabase
+) -> None:
+    filled.set_high_water_mark(datetime(2030, 1, 2, 3, 4, 5), camera_id=OWN_CAMERA)
+
+    shown = meteorpi("report", "cameras", *INTERVAL).out
+
+    assert "2030-01-02" in shown
+    assert "03:04:05" in shown
 
 
 @pytest.mark.contract("14.4/events")

@@ -48,7 +48,7 @@ def frames_of(film: bytes) -> list[bytes]:
     return walked
 
 
-@pytest.mark.contract("14.4/timelapse")
+@pytest.mark.contract("14.4/timelapse", "14.4/view-images")
 def test_film_has_the_pictures_in_order_of_time(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
     for minute in (3, 1, 2, 4):
         add_file(node, minute, picture(50 * minute))
