@@ -52,8 +52,8 @@ class ExportLanes:
 
     Args:
         db: where the tasks are.
-        work: drives one task to its end, calling the check it is given before every step; raises nothing but
-            `WorkStoppedError`.
+        work: drives one task to its end, calling the check it is given before every step. What it raises
+            ends the round.
         rule: told of each result, by the calling thread.
         check: called between tasks; raises `WorkStoppedError` to stop.
     """
@@ -66,13 +66,14 @@ class ExportLanes:
         self._is_over = threading.Event()
         self._lanes: dict[int, _Lane] = {}
         self._started: dict[int, _Started] = {}
-        self._results: queue.Queue[tuple[int, ExportStateCache | WorkStoppedError]] = queue.Queue()
+        self._results: queue.Queue[tuple[int, ExportStateCache | Exception]] = queue.Queue()
 
     def run(self) -> int:
         """Go on until nothing is due; gives the number of tasks handled, successfully or not.
 
         Raises:
             WorkStoppedError: `check` said so.
+            Exception: whatever the work raised.
             UnavailableError: the database cannot be used now.
         """
         handled = 0
@@ -111,12 +112,12 @@ class ExportLanes:
     def _run_task(self, task: ExportTask) -> None:
         try:
             self._results.put((task.task_internal_id, self._work(task, self._check_in_thread)))
-        except WorkStoppedError as error:
+        except Exception as error:  # noqa: BLE001 - the round raises it; it would wait for ever otherwise
             self._results.put((task.task_internal_id, error))
 
     def _take_result(self) -> None:
         task_id, result = self._next_result()
-        if isinstance(result, WorkStoppedError):
+        if isinstance(result, Exception):
             raise result
         started = self._started.pop(task_id)
         lane = self._lanes[started.task.config_internal_id]
@@ -129,7 +130,7 @@ class ExportLanes:
             lane.failures += 1
         self._rule.settle(started.task, result, is_counted)
 
-    def _next_result(self) -> tuple[int, ExportStateCache | WorkStoppedError]:
+    def _next_result(self) -> tuple[int, ExportStateCache | Exception]:
         while True:
             try:
                 return self._results.get(timeout=_CHECK_SECONDS)

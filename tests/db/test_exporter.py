@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
@@ -17,7 +18,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.exporter import EventExportTask, FileExportTask, MeteorExporter, Timeouts
+from meteorpi_db.exporting.lanes import ExportLanes
 from meteorpi_db.exporting.peer import CONCURRENCY_HEADER
+from meteorpi_db.exporting.rule import FailureRule
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model import Event, FileRecord, now
 from meteorpi_model.errors import MeteorError
@@ -595,6 +598,23 @@ def test_unexpected_exception_counts_as_failure_of_its_task_and_the_round_goes_o
     assert {record.name for record in caplog.records} == {"meteorpi.db.export"}
     reasons = [state.last_error for state in station.get_export_states() if state.failures]
     assert reasons == ["unexpected ZeroDivisionError; see the log"]
+
+
+def test_what_the_work_raises_ends_the_round_in_place_of_keeping_it_waiting(
+    station: MeteorDatabase, tmp_path: Path
+) -> None:
+    add_file(station, tmp_path, 1)
+    export_to(station, "http://localhost:9/import", kinds="file")
+    for configuration in station.get_export_configurations():
+        station.mark_entities_to_export(configuration)
+
+    def work(task: FileExportTask, check: Callable[[], None]) -> NoReturn:
+        raise LookupError("a fault of our own")
+
+    rule = FailureRule(station, max_failures=1, defer_seconds=1)
+
+    with pytest.raises(LookupError, match="a fault of our own"):
+        ExportLanes(station, work, rule, check=lambda: None).run()
 
 
 def test_content_damaged_here_is_not_sent(

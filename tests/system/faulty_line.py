@@ -30,6 +30,7 @@ class FaultyLine:
         self._sockets: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
         self.cuts = 0
+        self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def cut_after(self, byte_count: int) -> None:
         """Cut the connection that would complete the next `byte_count` bytes to the receiver; once."""
@@ -37,13 +38,14 @@ class FaultyLine:
             self._allowance = byte_count
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.close()
+        close(self._listener)
+        self._thread.join()
         for some in self._sockets:
             close(some)
 

@@ -37,6 +37,8 @@ from meteorpi_model import (
     Orientation,
 )
 from meteorpi_server import MeteorApp, importer_api
+from meteorpi_server.settings import Settings
+from meteorpi_server.standalone import StandaloneServer
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CAMERAS = ("camera_north", "camera_south")
@@ -144,7 +146,7 @@ def holdings(db: MeteorDatabase) -> dict[str, Any]:
 
 
 class Hub:
-    """A node that takes imports, served by waitress from a thread of this process.
+    """A node that takes imports, served from a thread of this process.
 
     Args:
         db: its database; the account `USER` is made in it.
@@ -161,8 +163,8 @@ class Hub:
         self.meteor_app = MeteorApp(db=db)
         importer_api.add_routes(meteor_app=self.meteor_app)
         self.meteor_app.app.before_request(self._count)
-        self._server = create_server(self.meteor_app.app, host=LOOPBACK, port=port, threads=4)
-        self.port: int = self._server.effective_port
+        self._server = StandaloneServer(self.meteor_app.app, Settings(host=LOOPBACK, threads=4), port)
+        self.port: int = self._server.port
 
     def _count(self) -> None:
         self.requests += 1
@@ -180,9 +182,8 @@ class Hub:
         try:
             yield self
         finally:
-            self._server.close()
-            self._server.task_dispatcher.shutdown()
-            thread.join(5)
+            self._server.stop()
+            thread.join()
 
 
 @contextmanager
