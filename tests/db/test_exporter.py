@@ -608,7 +608,7 @@ def test_what_the_work_raises_ends_the_round_in_place_of_keeping_it_waiting(
     for configuration in station.get_export_configurations():
         station.mark_entities_to_export(configuration)
 
-    def work(task: FileExportTask, check: Callable[[], None]) -> NoReturn:
+    def work(task: FileExportTask | EventExportTask, check: Callable[[], None]) -> NoReturn:
         raise LookupError("a fault of our own")
 
     rule = FailureRule(station, max_failures=1, defer_seconds=1)
