@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from apscheduler.jobstores.base import JobLookupError
@@ -37,8 +39,9 @@ __all__ = ["EventExportTask", "FileExportTask", "MeteorExporter", "Timeouts"]
 logger = logging.getLogger("meteorpi.db.export")
 
 JOB_ID: Final = "meteorpi_export"
-DEFAULT_LEASE_SECONDS: Final = 30.0
+DEFAULT_LEASE_SECONDS: Final = 20.0
 _CLOSE_SECONDS: Final = 2.0
+_LOOKS: Final = 16  # at the lease, in the time that it lasts
 
 
 class MeteorExporter:
@@ -53,8 +56,11 @@ class MeteorExporter:
 
     Args:
         scheduler: an APScheduler scheduler to use instead of an own one; its owner stops it.
-        lease_seconds: after this time at the latest another process takes over from one that was killed.
+        lease_seconds: when a process is killed at work, its lease runs out within this time. Others whose own
+            scheduler runs notice that within a sixteenth of it and take over, without waiting for their round.
         timeouts: how long peers may keep the exporter waiting.
+        on_progress: called whenever the own scheduler finds no round under way, and in a round at every step
+            of a push; from several threads. Silent longer than peers may keep it waiting, the exporter hangs.
     """
 
     ExportStateCache: TypeAlias = PushState
@@ -69,17 +75,22 @@ class MeteorExporter:
         *,
         lease_seconds: float = DEFAULT_LEASE_SECONDS,
         timeouts: Timeouts | None = None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.db = db
         self.mark_interval_seconds = mark_interval_seconds
         self.max_failures_before_disable = max_failures_before_disable
         self.defer_on_failure_seconds = defer_on_failure_seconds
-        self.scheduler: BaseScheduler = scheduler or ExportScheduler(on_exit=self.close)
+        self.scheduler: BaseScheduler = scheduler or ExportScheduler(
+            on_exit=self.close, on_turn=self._look_around, turn_seconds=lease_seconds / _LOOKS
+        )
         self._timeouts = timeouts or Timeouts()
+        self._on_progress = on_progress
         self._lease = ExporterLease(db, lease_seconds)
         self._peers = PeerPool(self._timeouts)
         self._idle = threading.Event()
         self._idle.set()
+        self._looking = threading.Lock()
         self.scheduler.add_job(
             self._scheduled_round,
             "interval",
@@ -127,6 +138,8 @@ class MeteorExporter:
         """Stop the work in progress within seconds and close all connections; nothing starts again."""
         self._lease.stop()
         self._idle.wait(_CLOSE_SECONDS)
+        if self._looking.acquire(timeout=_CLOSE_SECONDS):  # nobody looks at the database any more
+            self._looking.release()
         self._peers.close()
 
     def _scheduled_round(self) -> None:
@@ -141,6 +154,19 @@ class MeteorExporter:
             self._switch_job("resume_job")
             self._idle.set()
 
+    def _look_around(self) -> None:
+        """Between rounds: do at once what a process that was killed in the middle of a round left undone."""
+        with self._looking:
+            if not self._idle.is_set() or self._lease.is_stopped:
+                return
+            try:
+                if self._lease.is_abandoned():
+                    logger.warning("export taken over: an exporter ended without giving its lease back")
+                    self.scheduler.modify_job(JOB_ID, next_run_time=datetime.now(UTC))
+            except (MeteorError, JobLookupError) as error:  # the database is gone, or the scheduler
+                logger.debug("nothing taken over reason=%s", error)
+            self._on_progress()
+
     def _switch_job(self, method: str) -> None:
         try:
             getattr(self.scheduler, method)(JOB_ID)
@@ -150,9 +176,13 @@ class MeteorExporter:
     def _mark_and_send(self) -> int:
         for configuration in self.db.get_export_configurations():
             if configuration.enabled:
-                self._lease.check()
+                self._step(self._lease.check)
                 self._mark(configuration)
         return ExportLanes(self.db, self._handle, self._rule(), self._lease.check).run()
+
+    def _step(self, check: Check) -> None:
+        check()
+        self._on_progress()
 
     def _rule(self) -> FailureRule:
         return FailureRule(self.db, self.max_failures_before_disable, self.defer_on_failure_seconds)
@@ -169,7 +199,7 @@ class MeteorExporter:
         """Drive one task to its end; every exception counts as its failure (B-25)."""
         try:
             with self._peer_of(task) as peer:
-                return Conversation(self.db, task, peer, check).run()
+                return Conversation(self.db, task, peer, lambda: self._step(check)).run()
         except WorkStoppedError:
             raise
         except MeteorError as error:
@@ -184,7 +214,7 @@ class MeteorExporter:
     def _probe_suspended(self) -> None:
         """Ask the peers of configurations that the exporter itself disabled whether they answer again."""
         for state in self.db.get_due_probes():
-            self._lease.check()
+            self._step(self._lease.check)
             try:
                 self._probe(state)
             except WorkStoppedError:

@@ -71,6 +71,10 @@ class ExporterLease:
         if time.monotonic() > self._usable_until:
             raise WorkStoppedError("the exporter lease was lost: another exporter may be at work")
 
+    def is_abandoned(self) -> bool:
+        """Whether another exporter ended without giving the lease back, and its time is up."""
+        return self._db.is_lease_abandoned(LEASE_NAME)
+
     def stop(self) -> None:
         """End the work in progress at its next check, and take up no other."""
         self._stopped.set()

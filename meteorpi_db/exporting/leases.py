@@ -6,7 +6,7 @@ processes that ask; their clocks must agree to a fraction of the time a lease la
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, update
+from sqlalchemy import Connection, or_, select, update
 
 from meteorpi_db import limits, tables
 from meteorpi_db.dialects import insert_ignore
@@ -31,6 +31,12 @@ def renew(connection: Connection, name: str, owner: str, now: int, until: int) -
         _LEASE.c.name == name, _LEASE.c.owner == owner, _LEASE.c.expires_at > now
     )
     return connection.execute(statement.values(expires_at=until)).rowcount == 1
+
+
+def is_abandoned(connection: Connection, name: str, now: int) -> bool:
+    """Whether a lease ran out and was not given back: its owner was killed, frozen, or lost the database."""
+    condition = (_LEASE.c.name == name, _LEASE.c.owner.is_not(None), _LEASE.c.expires_at <= now)
+    return connection.execute(select(_LEASE.c.name).where(*condition)).first() is not None
 
 
 def release(connection: Connection, name: str, owner: str) -> bool:

@@ -36,11 +36,15 @@ class ExportScheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler
 
     Args:
         on_exit: called once then, before the scheduler stops.
+        on_turn: called again and again while the scheduler runs; must not raise.
+        turn_seconds: pause between two of these calls.
     """
 
-    def __init__(self, on_exit: Callable[[], None]) -> None:
+    def __init__(self, on_exit: Callable[[], None], on_turn: Callable[[], None], turn_seconds: float) -> None:
         super().__init__(daemon=False, executors={"default": DaemonThreadExecutor()})
         self._on_exit = on_exit
+        self._on_turn = on_turn
+        self._turn_seconds = turn_seconds
 
     def start(self, paused: bool = False) -> None:
         """Start the thread; see `BackgroundScheduler.start`."""
@@ -48,7 +52,13 @@ class ExportScheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler
         threading.Thread(target=self._follow_main_thread, name="meteorpi-exit", daemon=True).start()
 
     def _follow_main_thread(self) -> None:
-        threading.main_thread().join()
+        main_thread = threading.main_thread()
+        while main_thread.is_alive():
+            main_thread.join(self._turn_seconds)
+            if not self.running:
+                return
+            if main_thread.is_alive():
+                self._on_turn()
         self._on_exit()
         try:
             self.shutdown(wait=False)

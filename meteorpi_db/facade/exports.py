@@ -140,6 +140,11 @@ class ExportMethods(FacadePart):
         until = now + round(1000 * seconds)
         return self.transactions.write(lambda c: leases.renew(c, name, owner, now, until))
 
+    def is_lease_abandoned(self, name: str) -> bool:
+        """Whether a lease ran out and was not given back: its owner was killed, frozen, or cut off."""
+        with self.transactions.reading() as connection:
+            return leases.is_abandoned(connection, name, self._now())
+
     def release_lease(self, name: str, owner: str) -> bool:
         """Give a lease back; False when it was not held."""
         return self.transactions.write(lambda connection: leases.release(connection, name, owner))

@@ -829,17 +829,55 @@ def test_killed_exporter_is_succeeded_once_its_lease_has_run_out(
     station: MeteorDatabase, clock: Clock, tmp_path: Path
 ) -> None:
     add_file(station, tmp_path, 1)
-    assert station.acquire_lease("exporter", "a process that was killed", 30)
+    assert station.acquire_lease("exporter", "a process that was killed", 20)
     exporter = MeteorExporter(station, timeouts=SHORT)
     with peer_of([COMPLETE]) as peer:
         export_to(station, peer.url, kinds="file")
 
-        clock.advance(29)
+        clock.advance(19)
         assert exporter.run_round() == 0
         clock.advance(2)
         assert exporter.run_round() == 1
 
     exporter.close()
+
+
+@pytest.mark.contract("B-26", "issue-3.3/take-over")
+def test_what_a_killed_exporter_left_undone_is_taken_over_before_the_next_round_is_due(
+    station: MeteorDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.clock = now
+    add_file(station, tmp_path, 1)
+    assert station.acquire_lease("exporter", "a process that was killed", 0.3)
+    exporter = MeteorExporter(station, mark_interval_seconds=3600, lease_seconds=0.3, timeouts=SHORT)
+    with peer_of([COMPLETE]) as peer:
+        export_to(station, peer.url, kinds="file")
+        exporter.scheduler.start()
+
+        wait_until(
+            lambda: station.get_export_states()[0].pending == 0 and bool(peer.received), 30, "the push"
+        )
+        exporter.close()
+        exporter.scheduler.shutdown()
+
+    assert "export taken over" in caplog.text
+    assert peer.kinds == ["file"]
+
+
+@pytest.mark.contract("B-26")
+def test_lease_is_abandoned_when_its_time_is_up_and_nobody_gave_it_back(
+    station: MeteorDatabase, clock: Clock
+) -> None:
+    assert not station.is_lease_abandoned("exporter")
+    assert station.acquire_lease("exporter", "one", 10)
+    assert not station.is_lease_abandoned("exporter")
+    clock.advance(11)
+    assert station.is_lease_abandoned("exporter")
+    assert station.acquire_lease("exporter", "two", 10)
+    assert not station.is_lease_abandoned("exporter")
+    assert station.release_lease("exporter", "two")
+    clock.advance(11)
+    assert not station.is_lease_abandoned("exporter")
 
 
 # --- the scheduler
