@@ -20,6 +20,7 @@ from waitress.server import create_server
 
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.settings import Settings
+from meteorpi_server.supervision import Supervisor
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("meteorpi.server.standalone")
 
 IDENTITY: Final = "meteorpi"
+PART: Final = "serve"
+"""What the service manager is told of: the loop that takes connections."""
+
 _TICK_SECONDS: Final = 1.0
 _DRAIN_TICK_SECONDS: Final = 0.05
 _BACKLOG: Final = 128
@@ -42,9 +46,18 @@ class StandaloneServer:
         application: the WSGI callable.
         settings: where to listen, and the limits.
         port: overrides the port of the settings; 0 takes any free one.
+        supervisor: the service manager, told while the server runs and when it stops.
     """
 
-    def __init__(self, application: WSGIApplication, settings: Settings, port: int | None = None) -> None:
+    def __init__(
+        self,
+        application: WSGIApplication,
+        settings: Settings,
+        port: int | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        self._supervisor = supervisor or Supervisor()
+        self._supervisor.expect(PART)
         self._stop_seconds = settings.stop_seconds
         self._stopping = threading.Event()
         self._is_closed = False
@@ -63,6 +76,7 @@ class StandaloneServer:
         try:
             while not self._stopping.is_set():
                 self._turn(_TICK_SECONDS)
+            self._supervisor.stopping(self._stop_seconds)
             self._drain()
         finally:
             self._close()
@@ -76,6 +90,7 @@ class StandaloneServer:
 
     def _turn(self, seconds: float) -> None:
         """Wait once for the sockets, and handle what they have."""
+        self._supervisor.beat(PART)
         self._server.asyncore.loop(timeout=seconds, map=self._sockets, count=1, use_poll=True)
 
     def _drain(self) -> None:
@@ -111,7 +126,10 @@ class StandaloneServer:
 
 
 def serve(
-    application: WSGIApplication, settings: Settings, on_start: Callable[[int], None] | None = None
+    application: WSGIApplication,
+    settings: Settings,
+    on_start: Callable[[int], None] | None = None,
+    supervisor: Supervisor | None = None,
 ) -> None:
     """Serve until the process is told to end by SIGTERM or SIGINT; to be called in the main thread.
 
@@ -119,15 +137,18 @@ def serve(
         application: the WSGI callable.
         settings: where to listen, and the limits.
         on_start: called with the port once it is open.
+        supervisor: the service manager, told that the server is ready, alive and stopping.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
     """
-    server = StandaloneServer(application, settings)
+    supervisor = supervisor or Supervisor()
+    server = StandaloneServer(application, settings, supervisor=supervisor)
     with stopped_by_signals(server.stop):
         logger.info("serving host=%s port=%d threads=%d", settings.host, server.port, settings.threads)
         if on_start is not None:
             on_start(server.port)
+        supervisor.ready(f"serving on port {server.port}")
         server.run()
     logger.info("stopped")
 

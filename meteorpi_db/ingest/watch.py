@@ -43,6 +43,8 @@ INTERVAL_SECONDS = 5.0
 REFUSED_SECONDS = 300.0
 """Until a file is tried again that was refused, such as for want of a camera status."""
 
+_REST_SECONDS = 1.0
+
 _Stamp: TypeAlias = tuple[int, int, int]
 """Inode, size and nanoseconds of the last change: what tells one state of a file from the next."""
 
@@ -71,6 +73,8 @@ class Watcher:
         options: as for `ingest`.
         settle_seconds: how long a file must rest before it is taken.
         monotonic: a clock in seconds that only goes forward; tests pass one they control.
+        on_progress: called at every directory, after every group of files, and every second between two
+            looks; a watch that hangs falls silent.
 
     Raises:
         InvalidDocumentError: `path` is a file (a ``ValueError``).
@@ -84,12 +88,14 @@ class Watcher:
         *,
         settle_seconds: float = SETTLE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._db = db
         self._path = Path(path)
         self._options = options or IngestOptions()
         self._settle_seconds = settle_seconds
         self._monotonic = monotonic
+        self._on_progress = on_progress
         self._seen: dict[Path, dict[str, _Seen]] = {}
         if self._path.is_file():
             raise InvalidDocumentError(f"{path} is a file; only directories can be watched", path=str(path))
@@ -109,6 +115,7 @@ class Watcher:
         for gone in self._seen.keys() - set(directories):
             del self._seen[gone]
         for directory in directories:
+            self._on_progress()
             self._look_into(directory, report, progress)
         return report
 
@@ -128,6 +135,7 @@ class Watcher:
         """
 
         def go_on(_report: IngestReport) -> None:
+            self._on_progress()
             if stop.is_set():
                 raise WorkStoppedError("the watch was stopped")
 
@@ -141,7 +149,16 @@ class Watcher:
             else:
                 if reported is not None and (report.folders or report.refused):
                     reported(report)
-            stop.wait(interval_seconds)
+            self._rest(stop, interval_seconds)
+
+    def _rest(self, stop: threading.Event, seconds: float) -> None:
+        """Wait until it is time for the next look, or `stop` is set."""
+        until = time.monotonic() + seconds
+        self._on_progress()
+        while not stop.wait(min(max(until - time.monotonic(), 0), _REST_SECONDS)):
+            if time.monotonic() >= until:
+                return
+            self._on_progress()
 
     def _look_into(self, directory: Path, report: IngestReport, progress: Progress | None) -> None:
         before, now = self._seen.get(directory, {}), self._monotonic()

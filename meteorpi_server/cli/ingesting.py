@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from meteorpi_server.cli.output import Output, json_option, printable, progress,
 from meteorpi_server.cli.selecting import with_options
 from meteorpi_server.cli.setup import Setup, pass_setup
 from meteorpi_server.cli.stopping import stop_on_signals
+from meteorpi_server.supervision import Supervisor
 
 _MOST_TROUBLES = 20
 
@@ -104,10 +106,19 @@ def watch(
     setup: Setup, output: Output, path: Path, interval_seconds: float, settle_seconds: float, **options: Any
 ) -> None:
     """Take in what appears below a directory, until stopped (SIGTERM or Ctrl-C)."""
+    supervisor = Supervisor.from_environ(os.environ)
     with setup.open_database() as database, stop_on_signals() as stop:
         setup.configure_logging()
-        watcher = Watcher(database, path, options_of(**options), settle_seconds=settle_seconds)
+        watcher = Watcher(
+            database,
+            path,
+            options_of(**options),
+            settle_seconds=settle_seconds,
+            on_progress=lambda: supervisor.beat("watch"),
+        )
+        supervisor.ready(f"watching {printable(str(path))}")
         watcher.run(stop, interval_seconds, lambda report: tell(output, report))
+        supervisor.stopping()
 
 
 def held(report: IngestReport) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
 
 import click
 
@@ -17,6 +19,9 @@ from meteorpi_server.cli.stopping import stop_on_signals
 from meteorpi_server.deployment import make_meteor_app
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import serve as serve_application
+from meteorpi_server.supervision import Supervisor
+
+_PART: Final = "export"
 
 
 @click.command()
@@ -37,8 +42,10 @@ def serve(setup: Setup, output: Output, **options: Any) -> None:
     setup.configure_logging()
     with settings.open_database() as database:
         meteor_app = make_meteor_app(database, settings)
-        with exporting(database, settings) if settings.export else contextlib.nullcontext():
-            serve_application(meteor_app.app, settings, lambda port: _announce(output, settings, port))
+        supervisor = Supervisor.from_environ(os.environ)
+        with exporting(database, settings, supervisor) if settings.export else contextlib.nullcontext():
+            announce = partial(_announce, output, settings)
+            serve_application(meteor_app.app, settings, announce, supervisor)
 
 
 @click.command()
@@ -55,16 +62,22 @@ def export(setup: Setup, output: Output, once: bool) -> int:
     with settings.open_database() as database:
         if once:
             return _export_once(database, settings, output)
-        with exporting(database, settings), stop_on_signals() as stop:
+        supervisor = Supervisor.from_environ(os.environ)
+        with exporting(database, settings, supervisor), stop_on_signals() as stop:
             output.facts({"state": "exporting", "interval_seconds": settings.mark_interval_seconds})
+            supervisor.ready("exporting")
             stop.wait()
+            supervisor.stopping()
     return 0
 
 
 @contextlib.contextmanager
-def exporting(database: MeteorDatabase, settings: Settings) -> Iterator[MeteorExporter]:
-    """Export in the background."""
-    exporter = make_exporter(database, settings)
+def exporting(
+    database: MeteorDatabase, settings: Settings, supervisor: Supervisor
+) -> Iterator[MeteorExporter]:
+    """Export in the background; the service manager learns when that hangs."""
+    supervisor.expect(_PART)
+    exporter = make_exporter(database, settings, lambda: supervisor.beat(_PART))
     exporter.scheduler.start()
     try:
         yield exporter
@@ -73,13 +86,16 @@ def exporting(database: MeteorDatabase, settings: Settings) -> Iterator[MeteorEx
         exporter.scheduler.shutdown(wait=False)
 
 
-def make_exporter(database: MeteorDatabase, settings: Settings) -> MeteorExporter:
+def make_exporter(
+    database: MeteorDatabase, settings: Settings, on_progress: Callable[[], None] = lambda: None
+) -> MeteorExporter:
     """An exporter with the intervals of `settings`; it starts nothing."""
     return MeteorExporter(
         db=database,
         mark_interval_seconds=settings.mark_interval_seconds,
         max_failures_before_disable=settings.max_failures_before_disable,
         defer_on_failure_seconds=settings.defer_on_failure_seconds,
+        on_progress=on_progress,
     )
 
 
