@@ -1,41 +1,37 @@
 """Every setting of a node: read once at start-up, then passed down as a frozen value.
 
-``METEORPI_<NAME>`` sets each one; secrets can come from a file named by ``METEORPI_<NAME>_FILE``. A name that
-does not exist, or a value that cannot be read, stops the start and names itself. Nothing else in the packages
-reads the environment.
+They come from one TOML file and from the environment, where ``METEORPI_<NAME>`` sets each one and overrides
+the file; secrets can come from files of their own. A name that does not exist, or a value that cannot be
+read, stops the start and names itself. Nothing else in the packages reads the environment.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, Final, NamedTuple
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_model.errors import ConfigurationError
+from meteorpi_server.declarations import PREFIX, Declaration, as_text, declarations, setting, suggestion
+from meteorpi_server.settings_file import Source, as_toml, read_file, read_secret
 
-PREFIX = "METEORPI_"
-_FILE_SUFFIX = "_FILE"
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
+DEFAULT_CONFIG: Final = Path("/etc/meteorpi/meteorpi.toml")
+"""The configuration file of a machine, read where it exists and nothing else is named."""
 
+CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
+"""The variable that names another configuration file; empty for none."""
 
-def setting(default: object, help: str, *, is_secret: bool = False) -> Any:  # noqa: A002 - the published word
-    """Declare a setting.
-
-    Args:
-        default: value when the environment says nothing.
-        help: one phrase for people, units included.
-        is_secret: never shown, and also readable from the file named by ``METEORPI_<NAME>_FILE``.
-    """
-    metadata = {"help": help, "is_secret": is_secret}
-    return dataclasses.field(default=default, repr=not is_secret, metadata=metadata)
+_FILE_SUFFIX: Final = "_FILE"
 
 
 class SettingRow(NamedTuple):
-    """One setting as documentation and ``meteorpi settings`` show it."""
+    """One setting as documentation and ``meteorpi settings`` show it.
+
+    Attributes:
+        origin: ``default``, ``file``, ``environment`` or ``option``.
+    """
 
     name: str
     variable: str
@@ -43,6 +39,7 @@ class SettingRow(NamedTuple):
     default: str
     value: str
     help: str
+    origin: str = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +49,7 @@ class Settings:
     db_path: str = setting(
         "sqlite:///meteorpi.db",
         "SQLAlchemy URL, Firebird DSN such as localhost:/path/x.fdb, or path of a file",
+        heading="Database and file store",
     )
     db_user: str = setting("meteorpi", "account on a Firebird or PostgreSQL server")
     db_password: str = setting("", "password of db_user; embedded databases need none", is_secret=True)
@@ -63,60 +61,69 @@ class Settings:
         "", "file with the key that protects stored passwords; empty: beside the store"
     )
 
-    host: str = setting("127.0.0.1", "address to listen on")
-    port: int = setting(12345, "TCP port to listen on; 0 takes any free one")
-    threads: int = setting(8, "requests handled at the same time")
+    host: str = setting("127.0.0.1", "address to listen on", heading="Serving")
+    port: int = setting(12345, "TCP port to listen on; 0 takes any free one", maximum=65535)
+    threads: int = setting(8, "requests handled at the same time", minimum=1)
     url_path: str = setting("", "path below which every route is served, such as /api")
-    routes: tuple[str, ...] = setting(
-        ("admin", "importer", "query", "node"), "route packages to offer, separated by commas"
-    )
+    routes: tuple[str, ...] = setting(("admin", "importer", "query", "node"), "route packages to offer")
     trusted_proxy: str = setting(
         "", "address of the proxy whose X-Forwarded headers are believed; empty: none"
     )
     stop_seconds: int = setting(30, "longest wait for requests in flight when stopping, in seconds")
 
-    max_document_bytes: int = setting(8 * 2**20, "largest JSON body accepted, in bytes")
-    max_upload_bytes: int = setting(2**30, "largest file accepted, in bytes")
+    max_document_bytes: int = setting(
+        8 * 2**20, "largest JSON body accepted, in bytes", minimum=1, heading="Limits"
+    )
+    max_upload_bytes: int = setting(2**30, "largest file accepted, in bytes", minimum=1)
     anonymous_limit: int = setting(
         100_000, "most results that one search gives to a caller without an account; 0: no ceiling"
     )
     cors_origins: tuple[str, ...] = setting(
-        (), "origins whose pages may call the routes that need an account, separated by commas; * for any"
+        (), "origins whose pages may call the routes that need an account; * for any"
     )
     export_target_hosts: tuple[str, ...] = setting(
-        (), "hosts that export configurations may push to, separated by commas; empty: any"
+        (), "hosts that export configurations may push to; empty: any"
     )
 
-    thumbnail_path: str = setting("", "directory of kept thumbnails; empty: beside the file store")
+    thumbnail_path: str = setting(
+        "", "directory of kept thumbnails; empty: beside the file store", heading="Thumbnails"
+    )
     thumbnail_cache_bytes: int = setting(256 * 2**20, "room for kept thumbnails, in bytes; 0 keeps none")
     thumbnail_max_pixels: int = setting(100_000_000, "largest picture that a thumbnail is made of, in pixels")
 
-    export: bool = setting(False, "run the exporter inside the serving process")
-    mark_interval_seconds: int = setting(300, "interval between export rounds, in seconds")
-    max_failures_before_disable: int = setting(4, "consecutive failures that suspend an export configuration")
+    export: bool = setting(False, "run the exporter inside the serving process", heading="Export")
+    mark_interval_seconds: int = setting(300, "interval between export rounds, in seconds", minimum=1)
+    max_failures_before_disable: int = setting(
+        4, "consecutive failures that suspend an export configuration", minimum=1
+    )
     defer_on_failure_seconds: int = setting(1800, "wait after a failed export, in seconds")
 
-    log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
-    log_format: str = setting("text", "text, or json for one JSON object a line")
+    log_level: str = setting(
+        "INFO",
+        "least level that is logged",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+        heading="Log",
+    )
+    log_format: str = setting("text", "json writes one JSON object a line", choices=("text", "json"))
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], path: Path | str | None = None) -> Settings:
+        """The settings of the configuration file and of the environment, which wins.
+
+        Args:
+            environ: the environment.
+            path: the configuration file; None takes the one that ``METEORPI_CONFIG`` names, or
+                `DEFAULT_CONFIG` where it exists.
+
+        Raises:
+            ConfigurationError: an unreadable file, a name that is no setting, or a value not allowed.
+        """
+        return load_settings(environ, path).settings
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the settings out of `environ`.
-
-        Raises:
-            ConfigurationError: a name with our prefix that is no setting, or a value that cannot be read.
-        """
-        texts = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
-        values: dict[str, object] = {}
-        for name, read in _readers().items():
-            text = _take(texts, name)
-            if text is not None:
-                values[name] = _read(name, text, read)
-        if texts:
-            raise ConfigurationError(
-                f"there is no setting {sorted(texts)[0]}; `meteorpi settings` lists them all"
-            )
-        return cls(**values)  # type: ignore[arg-type]  # each value went through the reader of its field
+        """The same as `load`, which the environment can lead to a configuration file."""
+        return cls.load(environ)
 
     def open_database(self, create: bool | None = None) -> MeteorDatabase:
         """The database and file store that these settings name; `create` as for `MeteorDatabase`."""
@@ -130,72 +137,135 @@ class Settings:
             create=create,
         )
 
-    def rows(self) -> list[SettingRow]:
-        """Every setting with default and present value, secrets masked: for documents and command line."""
-        return [_row(field, getattr(self, field.name)) for field in dataclasses.fields(self)]
+    def rows(self, origins: Mapping[str, str] | None = None) -> list[SettingRow]:
+        """Every setting with default and present value, secrets masked: for documents and command line.
+
+        Args:
+            origins: where values came from; those not named are defaults.
+        """
+        found = origins or {}
+        return [
+            _row(each, getattr(self, name), found.get(name, "default"))
+            for name, each in declarations(Settings).items()
+        ]
 
 
-def _row(field: dataclasses.Field[Any], value: object) -> SettingRow:
-    hints = get_type_hints(Settings)
-    shown = "(set)" if field.metadata["is_secret"] and value else _as_text(value)
-    kind = "list" if hints[field.name] == tuple[str, ...] else hints[field.name].__name__
-    variable = PREFIX + field.name.upper()
-    return SettingRow(field.name, variable, kind, _as_text(field.default), shown, field.metadata["help"])
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, and how they came about.
+
+    Attributes:
+        settings: the settings.
+        origins: ``file``, ``environment`` or ``option`` for each that is not a default.
+        path: the configuration file that was read; None for none.
+        secret_files: the file that each secret came from, by the name of its key, such as
+            ``db_password_file``.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    path: Path | None
+    secret_files: Mapping[str, str]
+
+    def as_toml(self) -> str:
+        """A configuration file that sets what is set here. Secrets that no file holds are left out."""
+        values = {name: getattr(self.settings, name) for name in declarations(Settings)}
+        return as_toml(declarations(Settings), {**values, **self.secret_files})
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def load_settings(
+    environ: Mapping[str, str],
+    path: Path | str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Loaded:
+    """As `Settings.load`, with an account of it.
 
+    Args:
+        environ: the environment.
+        path: the configuration file, or None.
+        options: texts given on the command line, by the name of the setting; they override everything.
 
-def _take(texts: dict[str, str], name: str) -> str | None:
-    """Remove and give the text for setting `name`, out of the variable itself or the file that it names."""
-    variable = PREFIX + name.upper()
-    text = texts.pop(variable, None)
-    secrets = {field.name for field in dataclasses.fields(Settings) if field.metadata["is_secret"]}
-    path = texts.pop(variable + _FILE_SUFFIX, None) if name in secrets else None
-    if path is None:
-        return text
-    if text is not None:
-        raise ConfigurationError(f"{variable} and {variable}{_FILE_SUFFIX} are both set; keep one")
-    try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{variable}{_FILE_SUFFIX}: cannot read {path}: {error}") from error
-
-
-def _read(name: str, text: str, read: Callable[[str], object]) -> object:
-    try:
-        return read(text.strip())
-    except ValueError as error:
-        raise ConfigurationError(f"{PREFIX}{name.upper()}: {error}") from error
-
-
-def _readers() -> dict[str, Callable[[str], object]]:
-    by_type: dict[object, Callable[[str], object]] = {
-        str: str,
-        int: _read_count,
-        bool: _read_flag,
-        tuple[str, ...]: _read_list,
+    Raises:
+        ConfigurationError: as there.
+    """
+    declared = declarations(Settings)
+    chosen = _choose_file(environ, path)
+    sources = {
+        "file": read_file(chosen, declared) if chosen else Source({}, {}),
+        "environment": _read_environment(environ, declared),
+        "option": _read_options(options or {}, declared),
     }
-    hints = get_type_hints(Settings)
-    return {field.name: by_type[hints[field.name]] for field in dataclasses.fields(Settings)}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    secret_files: dict[str, str] = {}
+    for origin, source in sources.items():
+        values |= source.values
+        origins |= dict.fromkeys(source.values, origin)
+        secret_files = {key: each for key, each in secret_files.items() if key[:-5] not in source.values}
+        secret_files |= source.secret_files
+    return Loaded(Settings(**values), origins, chosen, secret_files)
 
 
-def _read_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ValueError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
+def _row(declaration: Declaration, value: object, origin: str) -> SettingRow:
+    shown = "(set)" if declaration.is_secret and value else as_text(value)
+    default = as_text(declaration.default)
+    return SettingRow(
+        declaration.name,
+        declaration.variable,
+        declaration.kind,
+        default,
+        shown,
+        declaration.explanation,
+        origin,
+    )
 
 
-def _read_flag(text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError(f"{text!r} is neither true nor false")
+def _choose_file(environ: Mapping[str, str], path: Path | str | None) -> Path | None:
+    named = environ.get(CONFIG_VARIABLE) if path is None else str(path)
+    if named is not None:
+        return Path(named) if named else None
+    try:
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+    except OSError:
+        return DEFAULT_CONFIG  # it may be there, and who may not look is told so
 
 
-def _read_list(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
+def _read_environment(environ: Mapping[str, str], declared: Mapping[str, Declaration]) -> Source:
+    texts = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
+    texts.pop(CONFIG_VARIABLE, None)
+    source = Source({}, {})
+    for declaration in declared.values():
+        _take_variable(texts, declaration, source)
+    if texts:
+        name = min(texts)
+        hint = suggestion(name, [CONFIG_VARIABLE, *(each.variable for each in declared.values())])
+        raise ConfigurationError(f"there is no setting {name}.{hint} `meteorpi settings` lists them all")
+    return source
+
+
+def _take_variable(texts: dict[str, str], declaration: Declaration, source: Source) -> None:
+    """Move what `texts` say about a setting, in its variable or through a file, to `source`."""
+    variable = declaration.variable
+    text = texts.pop(variable, None)
+    path = texts.pop(variable + _FILE_SUFFIX, None) if declaration.is_secret else None
+    if text is not None and path is not None:
+        raise ConfigurationError(f"{variable} and {variable}{_FILE_SUFFIX} are both set; keep one")
+    if path is not None:
+        source.values[declaration.name] = read_secret(variable + _FILE_SUFFIX, path)
+        source.secret_files[declaration.file_key] = path
+    elif text is not None:
+        source.values[declaration.name] = _read(declaration, text, variable)
+
+
+def _read_options(options: Mapping[str, str], declared: Mapping[str, Declaration]) -> Source:
+    return Source(
+        {name: _read(declared[name], text, f"--{name.replace('_', '-')}") for name, text in options.items()},
+        {},
+    )
+
+
+def _read(declaration: Declaration, text: str, place: str) -> Any:
+    try:
+        return declaration.from_text(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{place}: {error}") from error

@@ -18,6 +18,8 @@ from meteorpi_client import MeteorClient
 from meteorpi_db import MeteorDatabase
 from meteorpi_model.errors import UnavailableError
 from meteorpi_server.cli.remote import open_node
+from meteorpi_server.declarations import PREFIX
+from meteorpi_server.settings import CONFIG_VARIABLE
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -175,7 +177,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _inherited_environ() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("METEORPI_")}
+    """The environment without the settings of this machine, those of its configuration file included."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**kept, CONFIG_VARIABLE: ""}
 
 
 def _command(arguments: tuple[str, ...]) -> list[str]:

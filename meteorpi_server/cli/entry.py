@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, NoReturn
 
 import click
@@ -79,14 +80,20 @@ class LazyGroup(click.Group):
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(version("meteorpi"), prog_name="meteorpi")
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Configuration file instead of METEORPI_CONFIG or /etc/meteorpi/meteorpi.toml.",
+)
 @click.option("--db-path", metavar="PATH", help="Database to use instead of METEORPI_DB_PATH.")
 @click.option("--file-store", metavar="PATH", help="File store to use instead of METEORPI_FILE_STORE.")
 @click.option("--log-level", metavar="LEVEL", help="Log level instead of METEORPI_LOG_LEVEL.")
 @click.pass_context
-def cli(context: click.Context, db_path: str | None, file_store: str | None, log_level: str | None) -> None:
+def cli(context: click.Context, /, config: Path | None, **options: str | None) -> None:
     """Run and look after a MeteorPi node.
 
-    Settings come from METEORPI_... variables; `meteorpi settings` lists them all.
+    Settings come from a TOML file and from METEORPI_... variables; `meteorpi settings` lists them all.
 
     \b
     Exit codes:
@@ -98,7 +105,7 @@ def cli(context: click.Context, db_path: str | None, file_store: str | None, log
       5    what was asked for does not exist
       130  interrupted
     """
-    context.obj = Setup({"db_path": db_path, "file_store": file_store, "log_level": log_level}, os.environ)
+    context.obj = Setup(options, os.environ, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

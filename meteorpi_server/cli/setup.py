@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_server.logs import configure_logging
-from meteorpi_server.settings import Settings
+from meteorpi_server.settings import Loaded, Settings, load_settings
 
 Result = TypeVar("Result")
 
 
 class Setup:
-    """The settings of the environment, changed by the options before the command; read when first needed.
+    """The settings of the configuration file, the environment and the options before the command.
+
+    They are read when first needed.
 
     Args:
-        overrides: settings given as options; None leaves what the environment says.
+        overrides: settings given as options; None leaves what file and environment say.
         environ: the environment.
+        config: the configuration file; None leaves it to the environment.
     """
 
-    def __init__(self, overrides: Mapping[str, str | None], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        overrides: Mapping[str, str | None],
+        environ: Mapping[str, str],
+        config: Path | None = None,
+    ) -> None:
         self._overrides = {name: value for name, value in overrides.items() if value is not None}
         self._environ = environ
+        self._config = config
 
     @cached_property
+    def loaded(self) -> Loaded:
+        """The settings, and where each came from.
+
+        Raises:
+            ConfigurationError: one of them cannot be read.
+        """
+        return load_settings(self._environ, self._config, self._overrides)
+
+    @property
     def settings(self) -> Settings:
         """The settings.
 
         Raises:
             ConfigurationError: one of them cannot be read.
         """
-        settings = Settings.from_environ(self._environ)
-        return dataclasses.replace(settings, **self._overrides)  # type: ignore[arg-type]  # all of them texts
+        return self.loaded.settings
 
     @contextmanager
     def open_database(self, create: bool | None = None) -> Iterator[MeteorDatabase]:
