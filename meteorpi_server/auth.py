@@ -139,15 +139,8 @@ def _user_of_token(secret: str) -> User:
 
 def _user_of_password(user_id: str, password: str) -> User:
     """The account, with failed attempts counted in the database, where every process sees them."""
-    db = current_database()
-    subjects = [f"user:{user_id}", f"address:{request.remote_addr}"]
-    db.check_login_allowed(*subjects)
     try:
-        user = db.get_user(user_id, password)
+        return current_database().log_in(user_id, password, request.remote_addr)
     except (ValueError, NotAuthenticatedError) as error:
-        for subject in subjects:
-            db.record_login_failure(subject)
         logger.warning("login failed user_id=%r address=%s", user_id, request.remote_addr)
         raise NotAuthenticatedError(_WRONG_CREDENTIALS) from error
-    db.clear_login_failures(subjects[0])
-    return user

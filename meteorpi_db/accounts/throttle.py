@@ -6,6 +6,8 @@ a limit; a success, or a quarter of an hour without attempts, forgets them all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, delete, insert, select, update
 
 from meteorpi_db import limits, tables
@@ -18,26 +20,24 @@ FORGOTTEN_AFTER_SECONDS = 900
 _FAILURE = tables.login_failure
 
 
-def check(connection: Connection, subject: str, now: int) -> None:
-    """Return when an attempt may be looked at.
+def check(connection: Connection, subjects: Sequence[str], now: int) -> frozenset[str]:
+    """Return when an attempt of all of `subjects` may be looked at: those of them that have failed before.
 
     Args:
         connection: to read with.
-        subject: who tries, such as ``user:<id>`` or ``address:<ip>``.
+        subjects: who tries, such as ``user:<id>`` and ``address:<ip>``.
         now: milliseconds.
 
     Raises:
         TooManyAttemptsError: not yet; says for how many seconds.
     """
-    statement = select(_FAILURE.c.failures, _FAILURE.c.last_failure_at).where(
-        _FAILURE.c.subject == _noted(subject)
-    )
-    row = connection.execute(statement).first()
-    if row is None:
-        return
-    wait = row.last_failure_at + 1000 * _pause_seconds(row.failures) - now
+    noted = {_noted(subject): subject for subject in subjects}
+    rows = connection.execute(select(_FAILURE).where(_FAILURE.c.subject.in_(noted))).all()
+    waits = [row.last_failure_at + 1000 * _pause_seconds(row.failures) - now for row in rows]
+    wait = max(waits, default=0)
     if wait > 0:
         raise TooManyAttemptsError("too many failed logins: try later", retry_after_seconds=-(-wait // 1000))
+    return frozenset(noted[row.subject] for row in rows)
 
 
 def _pause_seconds(failures: int) -> int:
@@ -46,22 +46,16 @@ def _pause_seconds(failures: int) -> int:
     return min(1 << min(failures - FREE_FAILURES, 16), LONGEST_PAUSE_SECONDS)
 
 
-def record_failure(connection: Connection, subject: str, now: int) -> None:
-    """Count a failed attempt."""
-    name = _noted(subject)
+def record_failure(connection: Connection, subjects: Sequence[str], now: int) -> None:
+    """Count a failed attempt of each of `subjects`."""
     connection.execute(
         delete(_FAILURE).where(_FAILURE.c.last_failure_at < now - 1000 * FORGOTTEN_AFTER_SECONDS)
     )
-    counted = update(_FAILURE).where(_FAILURE.c.subject == name)
     values = {"failures": _FAILURE.c.failures + 1, "last_failure_at": now}
-    if not connection.execute(counted.values(values)).rowcount:
-        connection.execute(insert(_FAILURE).values(subject=name, failures=1, last_failure_at=now))
-
-
-def is_known(connection: Connection, subject: str) -> bool:
-    """Whether failures of `subject` are counted."""
-    statement = select(_FAILURE.c.failures).where(_FAILURE.c.subject == _noted(subject))
-    return connection.execute(statement).first() is not None
+    for name in sorted(map(_noted, subjects)):  # in one order everywhere: no deadlocks
+        counted = update(_FAILURE).where(_FAILURE.c.subject == name)
+        if not connection.execute(counted.values(values)).rowcount:
+            connection.execute(insert(_FAILURE).values(subject=name, failures=1, last_failure_at=now))
 
 
 def clear(connection: Connection, subject: str) -> None:

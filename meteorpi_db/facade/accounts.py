@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from meteorpi_db import limits
@@ -15,6 +16,8 @@ from meteorpi_db.accounts.users import Account, Outcome
 from meteorpi_db.facade.base import FacadePart
 from meteorpi_model import User
 from meteorpi_model.errors import ConflictError, NotAllowedError, NotAuthenticatedError
+
+_WRONG_LOGIN: Final = "wrong user or password"
 
 
 class AccountMethods(FacadePart):
@@ -32,13 +35,44 @@ class AccountMethods(FacadePart):
             NotAuthenticatedError: unknown or disabled account, or wrong password (a ``ValueError``).
         """
         if not isinstance(user_id, str) or not isinstance(password, str):
-            raise NotAuthenticatedError("wrong user or password")
+            raise NotAuthenticatedError(_WRONG_LOGIN)
         with self.transactions.reading() as connection:
             found = users.credentials_of(connection, user_id)
+        return self._user_of(user_id, password, found)
+
+    def log_in(self, user_id: str, password: str, address: str | None) -> User:
+        """The account, if that is its password; whoever guesses, by name or from an address, has to wait.
+
+        One look at the database where nothing has failed: every request with a password comes this way.
+
+        Args:
+            user_id: the account.
+            password: its password, perhaps.
+            address: where the attempt comes from.
+
+        Raises:
+            TooManyAttemptsError: too many have failed; says for how long to wait. Nothing was checked.
+            NotAuthenticatedError: as for :meth:`get_user`; the failure was counted.
+        """
+        subjects = (f"user:{user_id}", f"address:{address}")
+        now = self._now()
+        with self.transactions.reading() as connection:
+            failed = throttle.check(connection, subjects, now)
+            found = users.credentials_of(connection, user_id)
+        try:
+            user = self._user_of(user_id, password, found)
+        except NotAuthenticatedError:
+            self.transactions.write(lambda connection: throttle.record_failure(connection, subjects, now))
+            raise
+        if subjects[0] in failed:
+            self.clear_login_failures(subjects[0])
+        return user
+
+    def _user_of(self, user_id: str, password: str, found: users.Credentials | None) -> User:
         stored = None if found is None else found.password_hash
         is_right = self.password_checker.check(user_id, password, stored)
         if found is None or not is_right or not found.is_enabled:
-            raise NotAuthenticatedError("wrong user or password")
+            raise NotAuthenticatedError(_WRONG_LOGIN)
         return User(user_id, found.role_mask)
 
     def get_users(self) -> list[User]:
@@ -173,30 +207,9 @@ class AccountMethods(FacadePart):
             self.transactions.write(lambda connection: tokens.note_use(connection, use.token_id, now))
         return use.user
 
-    def check_login_allowed(self, *subjects: str) -> None:
-        """Return when a login of all of `subjects` may be looked at.
-
-        Args:
-            subjects: who tries, such as ``user:<id>`` and ``address:<ip>``.
-
-        Raises:
-            TooManyAttemptsError: too many have failed; says for how long to wait.
-        """
-        with self.transactions.reading() as connection:
-            for subject in subjects:
-                throttle.check(connection, subject, self._now())
-
-    def record_login_failure(self, subject: str) -> None:
-        """Count a failed login of `subject`."""
-        now = self._now()
-        self.transactions.write(lambda connection: throttle.record_failure(connection, subject, now))
-
     def clear_login_failures(self, subject: str) -> None:
-        """Forget the failed logins of `subject`, if there are any."""
-        with self.transactions.reading() as connection:
-            is_known = throttle.is_known(connection, subject)
-        if is_known:
-            self.transactions.write(lambda connection: throttle.clear(connection, subject))
+        """Forget the failed logins of `subject`: ``user:<id>`` or ``address:<ip>``."""
+        self.transactions.write(lambda connection: throttle.clear(connection, subject))
 
     def record_audit(
         self, actor: str, action: str, subject: str, detail: str | None = None, address: str | None = None
