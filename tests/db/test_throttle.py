@@ -24,8 +24,8 @@ def clock() -> StandingClock:
 class QuickChecker(PasswordChecker):
     """Knows the password without hashing: dozens of attempts would take many seconds."""
 
-    def check(self, user_id: str, password: str, password_hash: str | None) -> bool:
-        return password == PASSWORD and password_hash is not None
+    def check(self, user_id: str, password: str, stored: str | None) -> bool:
+        return password == PASSWORD and stored is not None
 
 
 @pytest.fixture
