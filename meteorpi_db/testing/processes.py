@@ -86,6 +86,7 @@ class PrivateServer(ABC):
     name: ClassVar[str]
     accounts: ClassVar[tuple[str, ...]]  # in order of preference; only root needs one
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    stop_seconds: ClassVar[float] = STOP_SECONDS
 
     def __init__(self, directory: Path | None = None, *, port: int | None = None) -> None:
         self._owns_directory = directory is None
@@ -149,7 +150,7 @@ class PrivateServer(ABC):
         return self
 
     def stop(self) -> None:
-        """End it in good order; after five seconds by force. A stopped server may be started again."""
+        """End it in good order; after `stop_seconds` by force. A stopped server may be started again."""
         self._end(self.stop_signal)
 
     def kill(self) -> None:
@@ -254,7 +255,7 @@ class PrivateServer(ABC):
             send_signal(tree, signal.SIGCONT)  # a paused process would never see the next one
             process.send_signal(number)
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(self.stop_seconds)
         except subprocess.TimeoutExpired:
             send_signal(list(process_tree(process.pid)), signal.SIGKILL)
             process.wait()

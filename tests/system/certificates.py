@@ -27,6 +27,10 @@ class Certificates:
         context.load_cert_chain(self.server)
         return context
 
+    def client_context(self) -> ssl.SSLContext:
+        """What a caller needs who trusts the authority and nobody else."""
+        return ssl.create_default_context(cafile=str(self.authority))
+
 
 def make_certificates(directory: Path) -> Certificates:
     """Make an authority and a certificate for 127.0.0.1 that is valid for an hour."""

@@ -1,0 +1,205 @@
+"""A node that is deployed: its data, its settings, a server in front, and what can be asked of all."""
+
+from __future__ import annotations
+
+import grp
+import http.client
+import os
+import pwd
+import signal
+import stat
+import sys
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from meteorpi_db.testing.processes import LOOPBACK, START_SECONDS, PrivateServer, wait_until
+from tests.system.certificates import Certificates
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPTS = REPOSITORY / "wsgi"
+_MARK = "DEPLOYMENT_DIRECTORY"
+_CREATE = (
+    "import os; from meteorpi_server.settings import Settings;"
+    " Settings.from_environ(os.environ).open_database(create=True).close()"
+)
+
+
+class DeployedNode(PrivateServer):
+    """A node behind one of the servers that it may run under, with data of its own.
+
+    Args:
+        settings: settings of the node, beside those that say where its data are; names as in the reference.
+        processes: how many processes the application gets, where the server has such a choice.
+        threads: how many requests each of them handles at a time.
+        certificates: serve over TLS with these, as the sample configuration does; None serves in the clear.
+        script: another WSGI script than the one in ``wsgi/``.
+
+    Attributes:
+        data: directory of the database and the file store.
+        settings: settings of the node; those changed before a start are in force after it.
+        exit_status: of the server's first process when it was last stopped, negative for a signal.
+    """
+
+    accounts: ClassVar[tuple[str, ...]] = ("www-data",)
+    stop_seconds: ClassVar[float] = 40.0
+    reload_signal: ClassVar[signal.Signals | None] = None
+
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        processes: int = 2,
+        threads: int = 4,
+        certificates: Certificates | None = None,
+        script: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.data = self.make_directory(self.directory / "data")
+        self.settings = {
+            "db_path": f"sqlite:///{self.data}/meteorpi.db",
+            "file_store": str(self.data / "files"),
+            "url_path": "/api",
+            "threads": str(threads),
+        } | dict(settings or {})
+        self.processes_wanted = processes
+        self.threads = threads
+        self.certificates = certificates
+        self.script = script
+        self.exit_status: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the node's API, without a slash at its end."""
+        return f"{'https' if self.certificates else 'http'}://{LOOPBACK}:{self.port}/api"
+
+    @property
+    def log(self) -> Path:
+        """What the server and the application wrote to their standard streams."""
+        return self.directory / "log"
+
+    @abstractmethod
+    def is_application(self, command: bytes) -> bool:
+        """Whether a process with that command line (proc(5), separated by NUL) runs the application."""
+
+    def prepare(self) -> None:
+        """Create the database, once; write whatever configuration the server needs."""
+        if not (self.directory / "prepared").exists():
+            self.run([sys.executable, "-c", _CREATE])
+            (self.directory / "prepared").touch()
+
+    def environment(self) -> dict[str, str]:
+        """The settings as variables, and a mark by which processes are recognised."""
+        settings = {f"METEORPI_{name.upper()}": value for name, value in self.settings.items()}
+        return super().environment() | settings | {_MARK: str(self.directory), "PYTHONPATH": str(REPOSITORY)}
+
+    def tool(self, *arguments: str, text: str | None = None) -> str:
+        """What ``meteorpi`` prints with `arguments` and the node's settings, `text` being its input."""
+        return self.run([sys.executable, "-m", "meteorpi_server.cli", *arguments], text)
+
+    def add_account(self, user_id: str, password: str, *roles: str) -> None:
+        """Let `user_id` log in."""
+        wanted = [word for role in roles for word in ("--role", role)]
+        self.tool("users", "set", user_id, *wanted, "--password-file", "-", text=password)
+
+    def processes(self) -> list[int]:
+        """Ids of the processes that the application runs in, those that are on their way out included."""
+        return [pid for pid in self.all_processes() if self.is_application(_read(pid, "cmdline"))]
+
+    def all_processes(self) -> list[int]:
+        """Ids of all processes of the server, orphans included."""
+        mark = f"{_MARK}={self.directory}".encode()
+        pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        return sorted(pid for pid in pids if mark in _read(pid, "environ").split(b"\0"))
+
+    def reload(self) -> None:
+        """Have the application started anew without closing the port, where the server can do so.
+
+        Comes back when every process was replaced and the new ones answer.
+        """
+        if self.reload_signal is None:
+            self.restart()
+            return
+        old = set(self.processes())
+        self.process.send_signal(self.reload_signal)
+        wait_until(lambda: not old & set(self.processes()), self.stop_seconds, "end of the old processes")
+        wait_until(self.answers, START_SECONDS, "answer of the new processes")
+
+    def stop(self) -> None:
+        """End it in good order, and wait for all of its processes to be gone."""
+        process = self._process
+        super().stop()
+        if process is not None:
+            self.exit_status = process.returncode
+            wait_until(lambda: not self.all_processes(), self.stop_seconds, "end of all processes")
+
+    def answers(self) -> bool:
+        """Whether the application answers."""
+        connection: http.client.HTTPConnection
+        if self.certificates:
+            context = self.certificates.client_context()
+            connection = http.client.HTTPSConnection(LOOPBACK, self.port, timeout=10, context=context)
+        else:
+            connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
+        try:
+            connection.request("GET", "/api/cameras")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def memory_bytes(self) -> int:
+        """Memory that the application's processes have at present (``VmRSS``), all together."""
+        return sum(_kibibytes(pid, "VmRSS") for pid in self.processes()) * 1024
+
+    def peak_memory_bytes(self) -> int:
+        """The sum of the most that each of them ever had since :meth:`forget_peaks` (``VmHWM``)."""
+        return sum(_kibibytes(pid, "VmHWM") for pid in self.processes()) * 1024
+
+    def forget_peaks(self) -> None:
+        """Let peaks begin at what is in use now (proc(5), ``clear_refs``)."""
+        for pid in self.processes():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def descriptors(self) -> int:
+        """Number of files and sockets that the application's processes hold open."""
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.processes())
+
+    def _is_ready(self) -> bool:
+        return super()._is_ready() and self.answers()
+
+    @property
+    def user(self) -> str:
+        """The account that the server runs as."""
+        return self.account.pw_name if self.account else pwd.getpwuid(os.geteuid()).pw_name
+
+    @property
+    def group(self) -> str:
+        """The group that the server runs as."""
+        return grp.getgrgid(self.account.pw_gid if self.account else os.getegid()).gr_name
+
+    def _choose_account(self) -> pwd.struct_passwd | None:
+        """None also where no other account could read the code: only Apache insists on one."""
+        return super()._choose_account() if is_checkout_open() else None
+
+
+def is_checkout_open() -> bool:
+    """Whether a service account can read the code and the interpreter."""
+    places = (REPOSITORY, Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve())
+    parents = {parent for place in places for parent in (place, *place.parents)}
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in parents)
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of a process in proc(5); nothing once it has ended, or when it belongs to somebody else."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+
+
+def _kibibytes(pid: int, name: str) -> int:
+    lines = _read(pid, "status").decode().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
