@@ -98,6 +98,19 @@ class Settings:
     )
     defer_on_failure_seconds: int = setting(1800, "wait after a failed export, in seconds")
 
+    keep_frames_days: int = setting(
+        0,
+        "days after which `meteorpi prune` deletes files that belong to no event; 0: never",
+        heading="Retention",
+    )
+    keep_events_days: int = setting(0, "days after which it deletes events with their files; 0: never")
+    keep_free_bytes: int = setting(
+        0, "room that pruning keeps free in the file store, in bytes; 0: does not look"
+    )
+    prune_events_for_space: bool = setting(
+        False, "let events go too when the oldest other files do not make enough room"
+    )
+
     log_level: str = setting(
         "INFO",
         "least level that is logged",
