@@ -1,11 +1,13 @@
-"""A node as its settings describe it: which route packages, below which path."""
+"""A node as its settings describe it: which route packages, below which path, and its exporter."""
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import Final
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.exporter import MeteorExporter
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import admin_api, importer_api, night_page, node_api, query_api
 from meteorpi_server.app import MeteorApp
@@ -36,3 +38,35 @@ def make_meteor_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:
             )
         ROUTE_PACKAGES[name](meteor_app, settings.url_path.rstrip("/"))
     return meteor_app
+
+
+def make_exporter(
+    db: MeteorDatabase, settings: Settings, on_progress: Callable[[], None] = lambda: None
+) -> MeteorExporter:
+    """An exporter with the intervals of `settings`; it starts nothing."""
+    return MeteorExporter(
+        db=db,
+        mark_interval_seconds=settings.mark_interval_seconds,
+        max_failures_before_disable=settings.max_failures_before_disable,
+        defer_on_failure_seconds=settings.defer_on_failure_seconds,
+        on_progress=on_progress,
+    )
+
+
+def start_exporter(db: MeteorDatabase, settings: Settings) -> MeteorExporter:
+    """Export in the background for as long as this process lives, as scripts of web servers do.
+
+    Every process may start one: a lease in the database keeps a single exporter at work. When the interpreter
+    ends in good order the work in progress is stopped and the lease given back, so that another process goes
+    on at once.
+    """
+    exporter = make_exporter(db, settings)
+
+    def stop() -> None:
+        exporter.close()
+        if exporter.scheduler.running:
+            exporter.scheduler.shutdown(wait=False)
+
+    atexit.register(stop)
+    exporter.scheduler.start()
+    return exporter

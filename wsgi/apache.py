@@ -1,19 +1,19 @@
-"""A node under Apache with mod_wsgi: all routes, and the exporter where METEORPI_EXPORT asks for it.
+"""A node under Apache with mod_wsgi, or any server that takes a module: all routes, and perhaps the exporter.
 
-Settings are read from the environment Apache itself was started with (``/etc/apache2/envvars`` on Debian):
-``SetEnv`` acts on requests, after this script has run.
+Settings come from ``/etc/meteorpi/meteorpi.toml``. Apache's ``SetEnv`` cannot change them: it acts on
+requests, after this script has run. ``apache.conf`` beside this file is a complete configuration.
 """
 
 from __future__ import annotations
 
 import os
 
-from meteorpi_db.exporter import MeteorExporter
 from meteorpi_server import MeteorApp, admin_api, importer_api, node_api, query_api
+from meteorpi_server.deployment import start_exporter
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
 
-settings = Settings.from_environ(os.environ)
+settings = Settings.load(os.environ)
 configure_logging(settings.log_level, settings.log_format)
 db = settings.open_database()
 meteor_app = MeteorApp(db=db, settings=settings)
@@ -26,13 +26,6 @@ query_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 node_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 
 if settings.export:
-    # Every process may start one: a lease in the database keeps a single exporter at work.
-    exporter = MeteorExporter(
-        db=db,
-        mark_interval_seconds=settings.mark_interval_seconds,
-        max_failures_before_disable=settings.max_failures_before_disable,
-        defer_on_failure_seconds=settings.defer_on_failure_seconds,
-    )
-    exporter.scheduler.start()
+    start_exporter(db, settings)
 
 application = meteor_app.app

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A node under LigHTTPD, or any web server that speaks FastCGI: as `apache.py`, served by flup.
 
-The web server starts this program with the listening socket as its standard input. Name the interpreter of
-the environment there (``bin-path``), or in the first line.
+The web server starts this program with the listening socket as its standard input; ``bin-path`` in
+``lighttpd.conf``, a complete configuration beside this file, names the interpreter of the environment.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import os
 
 from flup.server.fcgi import WSGIServer
 
-from meteorpi_db.exporter import MeteorExporter
 from meteorpi_server import MeteorApp, admin_api, importer_api, node_api, query_api
+from meteorpi_server.deployment import start_exporter
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
 
-settings = Settings.from_environ(os.environ)
+settings = Settings.load(os.environ)
 configure_logging(settings.log_level, settings.log_format)
 db = settings.open_database()
 meteor_app = MeteorApp(db=db, settings=settings)
@@ -29,14 +29,7 @@ query_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 node_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 
 if settings.export:
-    # Every process may start one: a lease in the database keeps a single exporter at work.
-    exporter = MeteorExporter(
-        db=db,
-        mark_interval_seconds=settings.mark_interval_seconds,
-        max_failures_before_disable=settings.max_failures_before_disable,
-        defer_on_failure_seconds=settings.defer_on_failure_seconds,
-    )
-    exporter.scheduler.start()
+    start_exporter(db, settings)
 
 application = meteor_app.app
 

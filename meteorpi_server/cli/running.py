@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from meteorpi_db.exporter import MeteorExporter
 from meteorpi_server.cli.output import Output, json_option
 from meteorpi_server.cli.setup import Setup, pass_setup
 from meteorpi_server.cli.stopping import stop_on_signals
-from meteorpi_server.deployment import make_meteor_app
+from meteorpi_server.deployment import make_exporter, make_meteor_app
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import serve as serve_application
 from meteorpi_server.supervision import Supervisor
@@ -84,19 +84,6 @@ def exporting(
     finally:
         exporter.close()
         exporter.scheduler.shutdown(wait=False)
-
-
-def make_exporter(
-    database: MeteorDatabase, settings: Settings, on_progress: Callable[[], None] = lambda: None
-) -> MeteorExporter:
-    """An exporter with the intervals of `settings`; it starts nothing."""
-    return MeteorExporter(
-        db=database,
-        mark_interval_seconds=settings.mark_interval_seconds,
-        max_failures_before_disable=settings.max_failures_before_disable,
-        defer_on_failure_seconds=settings.defer_on_failure_seconds,
-        on_progress=on_progress,
-    )
 
 
 def _export_once(database: MeteorDatabase, settings: Settings, output: Output) -> int:

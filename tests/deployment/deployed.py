@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import http.client
+import json
 import os
 import pwd
 import signal
@@ -22,7 +23,7 @@ SCRIPTS = REPOSITORY / "wsgi"
 _MARK = "DEPLOYMENT_DIRECTORY"
 _CREATE = (
     "import os; from meteorpi_server.settings import Settings;"
-    " Settings.from_environ(os.environ).open_database(create=True).close()"
+    " Settings.load(os.environ).open_database(create=True).close()"
 )
 
 
@@ -30,7 +31,8 @@ class DeployedNode(PrivateServer):
     """A node behind one of the servers that it may run under, with data of its own.
 
     Args:
-        settings: settings of the node, beside those that say where its data are; names as in the reference.
+        settings: settings of the node, beside those that say where its data are, as in the configuration
+            file.
         processes: how many processes the application gets, where the server has such a choice.
         threads: how many requests each of them handles at a time.
         certificates: serve over TLS with these, as the sample configuration does; None serves in the clear.
@@ -48,7 +50,7 @@ class DeployedNode(PrivateServer):
 
     def __init__(
         self,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, object] | None = None,
         *,
         processes: int = 2,
         threads: int = 4,
@@ -57,11 +59,11 @@ class DeployedNode(PrivateServer):
     ) -> None:
         super().__init__()
         self.data = self.make_directory(self.directory / "data")
-        self.settings = {
+        self.settings: dict[str, object] = {
             "db_path": f"sqlite:///{self.data}/meteorpi.db",
             "file_store": str(self.data / "files"),
             "url_path": "/api",
-            "threads": str(threads),
+            "threads": threads,
         } | dict(settings or {})
         self.processes_wanted = processes
         self.threads = threads
@@ -79,20 +81,30 @@ class DeployedNode(PrivateServer):
         """What the server and the application wrote to their standard streams."""
         return self.directory / "log"
 
+    @property
+    def config(self) -> Path:
+        """The configuration file of the node, written before each start."""
+        return self.directory / "meteorpi.toml"
+
     @abstractmethod
     def is_application(self, command: bytes) -> bool:
         """Whether a process with that command line (proc(5), separated by NUL) runs the application."""
 
     def prepare(self) -> None:
-        """Create the database, once; write whatever configuration the server needs."""
+        """Write the settings and whatever configuration the server needs; create the database, once."""
+        lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in self.settings.items())
+        self.config.write_text("\n".join(lines) + "\n")
         if not (self.directory / "prepared").exists():
             self.run([sys.executable, "-c", _CREATE])
             (self.directory / "prepared").touch()
 
     def environment(self) -> dict[str, str]:
-        """The settings as variables, and a mark by which processes are recognised."""
-        settings = {f"METEORPI_{name.upper()}": value for name, value in self.settings.items()}
-        return super().environment() | settings | {_MARK: str(self.directory), "PYTHONPATH": str(REPOSITORY)}
+        """Where the settings are, and a mark by which processes are recognised."""
+        return super().environment() | {
+            "METEORPI_CONFIG": str(self.config),
+            "PYTHONPATH": str(REPOSITORY),
+            _MARK: str(self.directory),
+        }
 
     def tool(self, *arguments: str, text: str | None = None) -> str:
         """What ``meteorpi`` prints with `arguments` and the node's settings, `text` being its input."""

@@ -233,7 +233,7 @@ class NginxNode(StandaloneNode):
         self._program = find_program("nginx", "nginx-light")
         super().__init__(*arguments, **options)
         self.redirect_port = free_port()
-        self.settings |= {"trusted_proxy": LOOPBACK, "stop_seconds": "5"}
+        self.settings |= {"trusted_proxy": LOOPBACK, "stop_seconds": 5}
         self.behind = _Behind(self)
 
     def prepare(self) -> None:

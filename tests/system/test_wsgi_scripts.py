@@ -24,8 +24,6 @@ names = runpy.run_path(sys.argv[1])
 client = Client(names["application"])
 asked = [request.split() for request in sys.argv[2:]]
 print(json.dumps([client.open(path, method=method).status_code for method, path in asked]))
-if "exporter" in names:
-    names["exporter"].scheduler.shutdown()
 """
 
 
