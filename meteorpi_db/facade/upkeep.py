@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from meteorpi_db import limits, reports
@@ -9,8 +10,10 @@ from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.facade.base import FacadePart
 from meteorpi_db.integrity import ORPHAN_GRACE, Progress, Verifier, VerifyReport
 from meteorpi_db.migrations.runner import schema_version
+from meteorpi_db.pruning import Pruner
 from meteorpi_db.records import contents, deletion
 from meteorpi_db.reports import DiskUsage, HourlyRate, Interval
+from meteorpi_db.retention import PruneReport, RetentionRule
 
 
 class UpkeepMethods(FacadePart):
@@ -59,6 +62,28 @@ class UpkeepMethods(FacadePart):
             self.transactions, self.store, self.clock(), deep=deep, repair=repair, orphan_grace=orphan_grace
         )
         return verifier.run(progress)
+
+    def prune(
+        self,
+        rule: RetentionRule,
+        *,
+        dry_run: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> PruneReport:
+        """Delete what `rule` lets go and no export waits for; see :mod:`meteorpi_db.pruning`.
+
+        Args:
+            rule: what may go.
+            dry_run: only say what would go.
+            should_stop: asked between batches; True ends the run.
+
+        Raises:
+            UnavailableError: the store cannot tell how much room it has, and `rule` asks for room.
+        """
+        pruner = Pruner(
+            self.transactions, self.store, rule, self._now(), dry_run=dry_run, should_stop=should_stop
+        )
+        return pruner.run()
 
     def refresh_statistics(self) -> None:
         """Let the query planner see what the tables hold; worth its time after taking in a lot."""

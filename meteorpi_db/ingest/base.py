@@ -59,6 +59,8 @@ class IngestOptions:
         quarantine_path: where copies of damaged files go; None is beside the file store.
         move: remove a source file once it is stored durably; otherwise the source is never touched.
         workers: files prepared at the same time; None chooses.
+        keep_frames_days, keep_events_days: leave out files, and events, that are older; 0 leaves out none.
+            What pruning lets go must not come back with the next look at its directory.
     """
 
     camera_id: str | None = None
@@ -69,6 +71,8 @@ class IngestOptions:
     quarantine_path: Path | None = None
     move: bool = False
     workers: int | None = None
+    keep_frames_days: int = 0
+    keep_events_days: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

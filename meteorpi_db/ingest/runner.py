@@ -80,7 +80,16 @@ def ingest_folders(
     begun = time.monotonic()
     readers = readers_for(db)
     quarantine = Quarantine(quarantine_path(db, options))
-    with Taker(db, quarantine, report, progress, move=options.move, workers=options.workers) as taker:
+    with Taker(
+        db,
+        quarantine,
+        report,
+        progress,
+        move=options.move,
+        workers=options.workers,
+        keep_frames_days=options.keep_frames_days,
+        keep_events_days=options.keep_events_days,
+    ) as taker:
         for folder in folders:
             try:
                 _take_folder(taker, readers, folder, options, report)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -63,6 +64,9 @@ class _PendingEvent:
         return all(file.is_done() for file in self.files)
 
 
+TOO_OLD = "older than what is kept"
+"""Why a file or an event was left out that pruning would delete."""
+
 _Entry: TypeAlias = "_PendingFile | _PendingEvent"
 
 
@@ -76,6 +80,7 @@ class Taker:
         progress: told after each group.
         move: remove sources once they are recorded.
         workers: files prepared at the same time.
+        keep_frames_days, keep_events_days: see `IngestOptions`.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class Taker:
         *,
         move: bool = False,
         workers: int | None = None,
+        keep_frames_days: int = 0,
+        keep_events_days: int = 0,
     ) -> None:
         self._db = db
         self._preparation = Preparation(db)
@@ -95,6 +102,8 @@ class Taker:
         self._progress = progress
         self._move = move
         self._workers = workers or DEFAULT_WORKERS
+        self._keep_frames_days = keep_frames_days
+        self._keep_events_days = keep_events_days
         self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="meteorpi-ingest")
         self._queue: deque[_Entry] = deque()
         self._group: list[_Entry] = []
@@ -135,6 +144,10 @@ class Taker:
             case StatusItem():
                 self._finish()  # what came before belongs to the status in force until now
                 self._report.statuses += store_setup(self._db, item)
+            case FileItem() if self._is_too_old(item.file_time, self._keep_frames_days):
+                self._report.left_out[TOO_OLD] += 1
+            case EventItem() if self._is_too_old(item.event_time, self._keep_events_days):
+                self._report.left_out[TOO_OLD] += 1
             case FileItem():
                 self._submit(self._pending(item, is_remembered=is_remembered))
             case EventItem():
@@ -147,6 +160,9 @@ class Taker:
                 self._report.quarantined.append(self._quarantine.take(item, self._db.clock()))
             case LeftOutItem():
                 self._report.left_out[item.reason] += 1
+
+    def _is_too_old(self, time: datetime, keep_days: int) -> bool:
+        return keep_days > 0 and time < self._db.clock() - timedelta(days=keep_days)
 
     def _pending(self, item: FileItem, *, is_remembered: bool) -> _PendingFile:
         path = item.source

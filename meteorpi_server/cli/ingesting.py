@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -105,14 +106,23 @@ def ingest(setup: Setup, output: Output, paths: tuple[Path, ...], **options: Any
 def watch(
     setup: Setup, output: Output, path: Path, interval_seconds: float, settle_seconds: float, **options: Any
 ) -> None:
-    """Take in what appears below a directory, until stopped (SIGTERM or Ctrl-C)."""
+    """Take in what appears below a directory, until stopped (SIGTERM or Ctrl-C).
+
+    Leaves out what the settings of retention would let `meteorpi prune` delete again.
+    """
+    settings = setup.settings
+    kept = dataclasses.replace(
+        options_of(**options),
+        keep_frames_days=settings.keep_frames_days,
+        keep_events_days=settings.keep_events_days,
+    )
     supervisor = Supervisor.from_environ(os.environ)
     with setup.open_database() as database, stop_on_signals() as stop:
         setup.configure_logging()
         watcher = Watcher(
             database,
             path,
-            options_of(**options),
+            kept,
             settle_seconds=settle_seconds,
             on_progress=lambda: supervisor.beat("watch"),
         )

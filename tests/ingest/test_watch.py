@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ import pytest
 
 from meteorpi_db.ingest import IngestOptions, IngestReport, StatusFacts, Watcher
 from meteorpi_db.ingest.watch import REFUSED_SECONDS
+from meteorpi_db.retention import RetentionRule
 from meteorpi_model import EventSearch, Location
 from meteorpi_model.errors import InvalidDocumentError, StoreFullError
 from tests.ingest.test_plain import picture
@@ -277,3 +280,28 @@ def test_a_watch_stops_in_the_middle_of_a_large_folder(db: MeteorDatabase, watch
     assert 0 < counts(db)[1] < 300
     Watcher(db, watched, OPTIONS, settle_seconds=0).look()
     assert counts(db)[1] == 300
+
+
+@pytest.mark.contract("issue-3.5/prune")
+def test_watch_that_starts_again_leaves_pruned_files_where_they_are(
+    db: MeteorDatabase, watched: Path, clock: Seconds
+) -> None:
+    old, young = watched / "20150401_200000.png", watched / "20150530_200000.png"
+    for number, path in enumerate((old, young)):
+        picture(path, number)
+    db.clock = lambda: datetime(2015, 6, 1)
+    options = dataclasses.replace(OPTIONS, keep_frames_days=30)
+
+    def look(with_options: IngestOptions) -> IngestReport:
+        return Watcher(db, watched, with_options, settle_seconds=0, monotonic=clock).look()
+
+    def names() -> set[str | None]:
+        return {record.file_name for record in db.iterate_files()}
+
+    look(OPTIONS)
+    assert names() == {old.name, young.name}
+    db.prune(RetentionRule(keep_frames_days=30))
+    report = look(options)
+
+    assert names() == {young.name}
+    assert report.left_out == {"older than what is kept": 1}
