@@ -54,6 +54,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "report": "reports",
     "timelapse": "timelapse",
     "delete": "deleting",
+    "prune": "pruning",
     "verify": "verifying",
     "demo": "demo",
 }
