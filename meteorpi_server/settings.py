@@ -100,7 +100,7 @@ class Settings:
 
     keep_frames_days: int = setting(
         0,
-        "days after which `meteorpi prune` deletes files that belong to no event; 0: never",
+        "days after which meteorpi prune deletes files that belong to no event; 0: never",
         heading="Retention",
     )
     keep_events_days: int = setting(0, "days after which it deletes events with their files; 0: never")
