@@ -92,11 +92,15 @@ class DeployedNode(PrivateServer):
 
     def prepare(self) -> None:
         """Write the settings and whatever configuration the server needs; create the database, once."""
-        lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in self.settings.items())
-        self.config.write_text("\n".join(lines) + "\n")
+        self.write_settings()
         if not (self.directory / "prepared").exists():
             self.run([sys.executable, "-c", _CREATE])
             (self.directory / "prepared").touch()
+
+    def write_settings(self) -> None:
+        """Write the configuration file of the node."""
+        lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in self.settings.items())
+        self.config.write_text("\n".join(lines) + "\n")
 
     def environment(self) -> dict[str, str]:
         """Where the settings are, and a mark by which processes are recognised."""

@@ -290,6 +290,7 @@ class _Behind(StandaloneNode):
 
     def prepare(self) -> None:
         """The database is there."""
+        self.write_settings()
 
 
 SERVERS: dict[str, type[DeployedNode]] = {
