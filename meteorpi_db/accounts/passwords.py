@@ -4,12 +4,18 @@ Hashes are scrypt (RFC 7914) with a salt of their own, written ``scrypt$log2(n)$
 takes about a fifth of a second, on purpose; so that a client which logs in with every request does not pay
 it every time, a successful check is remembered for a short while under a key that is worth nothing outside
 this process and stops being valid as soon as the stored hash changes. Passwords themselves are not kept.
+
+Accounts that came from the first generation bring its hashes, PBKDF2-HMAC-SHA256 in the form of passlib
+(``$pbkdf2-sha256$rounds$salt$key``, base64 with ``.`` for ``+`` and without padding). They are checked as
+they are, and replaced at the first login.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -25,6 +31,7 @@ REMEMBERED_CHECKS = 1000
 _SALT_BYTES = 16
 _KEY_BYTES = 32
 _SPARE_MEMORY_BYTES = 1 << 20
+_FIRST_GENERATION = re.compile(r"\$pbkdf2-sha256\$([1-9]\d{0,6})\$([A-Za-z0-9./]{0,64})\$([A-Za-z0-9./]{43})")
 
 
 def hash_password(password: str) -> str:
@@ -36,9 +43,28 @@ def hash_password(password: str) -> str:
 
 def verify_password(password: str, stored: str) -> bool:
     """Whether `stored` is a hash of `password`; takes the same time for right and wrong ones."""
+    if old := _FIRST_GENERATION.fullmatch(stored):
+        hash_password(password)  # so that nobody sees by the time it takes which accounts have old hashes
+        return _verify_first_generation(password, int(old[1]), _decoded(old[2]), _decoded(old[3]))
     _, log2_n, r, p, salt, key = stored.split("$")
     found = _scrypt(password, bytes.fromhex(salt), int(log2_n), int(r), int(p))
     return hmac.compare_digest(found, bytes.fromhex(key))
+
+
+def is_first_generation(stored: str) -> bool:
+    """Whether `stored` is a hash of the first generation, which can be checked and should be replaced."""
+    return _FIRST_GENERATION.fullmatch(stored) is not None
+
+
+def _verify_first_generation(password: str, rounds: int, salt: bytes, key: bytes) -> bool:
+    secret = password.encode(errors="surrogatepass")
+    return hmac.compare_digest(hashlib.pbkdf2_hmac("sha256", secret, salt, rounds), key)
+
+
+def _decoded(text: str) -> bytes:
+    """Bytes written in passlib's base64; a last character that stands for less than a byte is let go."""
+    padded = text.replace(".", "+") + "=" * (-len(text) % 4)
+    return base64.b64decode(padded) if len(text) % 4 != 1 else b""
 
 
 def _scrypt(password: str, salt: bytes, log2_n: int, r: int, p: int) -> bytes:

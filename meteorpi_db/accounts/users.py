@@ -11,7 +11,8 @@ from typing import Literal
 from sqlalchemy import Connection, delete, insert, select, update
 
 from meteorpi_db import limits, tables
-from meteorpi_db.accounts.passwords import hash_password
+from meteorpi_db.accounts.passwords import hash_password, is_first_generation
+from meteorpi_db.dialects import insert_ignore
 from meteorpi_model import User, milliseconds_to_utc_datetime
 from meteorpi_model.errors import ConflictError, InvalidDocumentError, NotFoundError
 
@@ -95,11 +96,7 @@ class AccountChange:
 
 def checked_change(user_id: str, password: str | None, roles: Iterable[str] | None) -> AccountChange:
     """Check an order and hash its password, which takes a moment and is best done outside a transaction."""
-    checked_id = limits.checked_text(user_id, "user_id", tables.USER_ID_LENGTH)
-    if ":" in checked_id:
-        raise InvalidDocumentError(
-            "user_id must not contain ':', which ends it in HTTP Basic", pointer="/user_id"
-        )
+    checked_id = _checked_user_id(user_id)
     if password is not None:
         limits.checked_text(password, "password", PASSWORD_LENGTH)
     return AccountChange(
@@ -107,6 +104,15 @@ def checked_change(user_id: str, password: str | None, roles: Iterable[str] | No
         password_hash=None if password is None else hash_password(password),
         role_mask=None if roles is None else User.role_mask_from_roles(roles),
     )
+
+
+def _checked_user_id(user_id: str) -> str:
+    checked_id = limits.checked_text(user_id, "user_id", tables.USER_ID_LENGTH)
+    if ":" in checked_id:
+        raise InvalidDocumentError(
+            "user_id must not contain ':', which ends it in HTTP Basic", pointer="/user_id"
+        )
+    return checked_id
 
 
 def create_or_update(connection: Connection, change: AccountChange, now: int) -> Outcome:
@@ -144,6 +150,36 @@ def _create(connection: Connection, change: AccountChange, now: int) -> None:
             created_at=now,
         )
     )
+
+
+def add_with_hash(connection: Connection, user_id: str, password_hash: str, role_mask: int, now: int) -> bool:
+    """Make an account whose password is known as a hash only; False when there is one already.
+
+    Raises:
+        InvalidDocumentError: `user_id` cannot be that of an account, or the hash is of no known form.
+    """
+    checked_id = _checked_user_id(user_id)
+    if not is_first_generation(password_hash):
+        raise InvalidDocumentError("the password hash is of no known form", pointer="/password")
+    known = User.role_mask_from_roles(User.roles_from_role_mask(role_mask))
+    return insert_ignore(
+        connection,
+        _USER,
+        {
+            "user_id": checked_id,
+            "password_hash": password_hash,
+            "role_mask": known,
+            "is_enabled": True,
+            "is_restricted": False,
+            "created_at": now,
+        },
+    )
+
+
+def replace_hash(connection: Connection, user_id: str, old_hash: str, new_hash: str) -> None:
+    """Store another hash of the same password, unless the password was changed meanwhile."""
+    statement = update(_USER).where(_USER.c.user_id == user_id, _USER.c.password_hash == old_hash)
+    connection.execute(statement.values(password_hash=new_hash))
 
 
 def _change(connection: Connection, user_id: str, values: dict[str, object]) -> None:

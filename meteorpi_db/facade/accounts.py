@@ -10,7 +10,7 @@ from uuid import UUID
 from meteorpi_db import limits
 from meteorpi_db.accounts import audit, throttle, tokens, users
 from meteorpi_db.accounts.audit import AuditEntry
-from meteorpi_db.accounts.passwords import PasswordChecker
+from meteorpi_db.accounts.passwords import PasswordChecker, hash_password, is_first_generation
 from meteorpi_db.accounts.tokens import ApiToken
 from meteorpi_db.accounts.users import Account, Outcome
 from meteorpi_db.facade.base import FacadePart
@@ -73,7 +73,14 @@ class AccountMethods(FacadePart):
         is_right = self.password_checker.check(user_id, password, stored)
         if found is None or not is_right or not found.is_enabled:
             raise NotAuthenticatedError(_WRONG_LOGIN)
+        if is_first_generation(found.password_hash):
+            self._renew_hash(user_id, password, found.password_hash)
         return User(user_id, found.role_mask)
+
+    def _renew_hash(self, user_id: str, password: str, old_hash: str) -> None:
+        """Keep the password of an account from the first generation in the present form from now on."""
+        new_hash = hash_password(password)
+        self.transactions.write(lambda c: users.replace_hash(c, user_id, old_hash, new_hash))
 
     def get_users(self) -> list[User]:
         """Every account, by id."""

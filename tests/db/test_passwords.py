@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meteorpi_db.accounts import passwords
+from meteorpi_db import MeteorDatabase
+from meteorpi_db.accounts import passwords, users
 from meteorpi_db.accounts.passwords import PasswordChecker, hash_password, verify_password
 
 
@@ -108,3 +109,30 @@ def test_memory_of_checks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds.passed = 11
     assert checker.check("ann", "later", "hash")
     assert len(checker._remembered) == 1
+
+
+FIRST_GENERATION = "$pbkdf2-sha256$20000$MDEyMzQ1Njc4OWFiY2RlZg$kmwiuE6mj4c7seubo2jbpH9hUlWyjniGVwUGLA4aGHc"
+"""What passlib 1.7.4 makes of the password below with the salt 0123456789abcdef."""
+
+
+@pytest.mark.contract("issue-3.5/original")
+def test_hash_of_the_first_generation_is_checked() -> None:
+    assert verify_password("pass word ☄", FIRST_GENERATION)
+    assert not verify_password("pass word", FIRST_GENERATION)
+
+
+@pytest.mark.contract("issue-3.5/original")
+def test_hash_of_the_first_generation_is_replaced_at_the_first_login(db: MeteorDatabase) -> None:
+    def stored() -> str:
+        with db.transactions.reading() as connection:
+            return users.require_user(connection, "ada").password_hash
+
+    db.transactions.write(lambda c: users.add_with_hash(c, "ada", FIRST_GENERATION, 0b1011, 0))
+    with pytest.raises(ValueError, match="wrong user or password"):
+        db.get_user("ada", "pass word")
+    assert stored() == FIRST_GENERATION
+
+    assert db.get_user("ada", "pass word ☄").get_roles() == ["user", "camera_admin"]
+
+    assert stored().startswith("scrypt$")
+    assert db.log_in("ada", "pass word ☄", None).user_id == "ada"
