@@ -162,6 +162,21 @@ def save(connection: Connection, box: SecretBox, config: ExportConfiguration, co
     return config_id
 
 
+def add_with_id(connection: Connection, box: SecretBox, config: ExportConfiguration, config_id: UUID) -> bool:
+    """Store a configuration that comes with its id; False when it is stored already, and left as it is.
+
+    Raises:
+        InvalidDocumentError: a member cannot be stored.
+    """
+    values = _columns(config)
+    password = limits.checked_text(config.password, "password", PASSWORD_LENGTH, may_be_empty=True)
+    if pk_of(connection, config_id) is not None:
+        return False
+    values["target_secret"] = box.seal(password)
+    connection.execute(insert(_CONFIG).values(config_id=config_id, **values))
+    return True
+
+
 def _columns(config: ExportConfiguration) -> dict[str, object]:
     if not isinstance(config, ExportConfiguration):
         raise InvalidDocumentError(f"not an export configuration: {config!r}")
