@@ -36,7 +36,7 @@ EXIT_NOT_FOUND: Final = 5
 EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "init": "installing",
+    "init": "init",
     "deploy": "installing",
     "doctor": "doctor",
     "settings": "settings",
@@ -56,6 +56,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "delete": "deleting",
     "prune": "pruning",
     "verify": "verifying",
+    "backup": "backup",
+    "restore": "backup",
+    "copy-db": "backup",
     "demo": "demo",
 }
 """Each command and the module below this package that holds it, as a function of the command's name."""
@@ -73,7 +76,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"meteorpi_server.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
 

@@ -177,11 +177,16 @@ def new_export(
     return ExportConfiguration(target_url, user_id, password, search, name, "", enabled=True)
 
 
+def add_exports(database: MeteorDatabase, configurations: list[ExportConfiguration]) -> None:
+    """Store `configurations` beside those that there are."""
+    for configuration in configurations:
+        _store(database, configuration, "export.create")
+
+
 def replace_exports(database: MeteorDatabase, configurations: list[ExportConfiguration]) -> None:
     """Store `configurations` and delete all that were there before."""
     old = database.get_export_configurations()
-    for configuration in configurations:
-        _store(database, configuration, "export.create")
+    add_exports(database, configurations)
     for configuration in old:
         if configuration.config_id is not None:
             database.delete_export_configuration(configuration.config_id)

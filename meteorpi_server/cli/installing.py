@@ -1,4 +1,4 @@
-"""``meteorpi init`` and ``meteorpi deploy``: from nothing to a node, and to a camera that works."""
+"""``meteorpi deploy``: from nothing to a camera that works."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import click
 from meteorpi_db import MeteorDatabase
 from meteorpi_model import CameraStatus
 from meteorpi_server.cli.exports import export_rows, new_export, replace_exports
-from meteorpi_server.cli.output import Output, json_option
-from meteorpi_server.cli.passwords import ask_password, password_options
+from meteorpi_server.cli.output import Output
+from meteorpi_server.cli.passwords import ask_password
 from meteorpi_server.cli.setup import Setup, pass_setup
 from meteorpi_server.cli.statuses import blank_status, change, store_status
 from meteorpi_server.cli.users import ACTOR
@@ -28,33 +28,6 @@ _QUESTIONS = (
     ("rotation", "Direction that is up, degrees from north over east", float),
     ("width_of_field", "Half the width of the field, degrees", float),
 )
-
-
-@click.command()
-@click.option("--admin", "user_id", help="Also create this account, which may administrate the node.")
-@password_options
-@json_option
-@pass_setup
-def init(setup: Setup, output: Output, user_id: str | None, password: str | None) -> None:
-    """Create the database and file store that the settings name, or bring an older database up to date.
-
-    Does nothing to what is there already. The password of the administrator is asked for when no file gives
-    it.
-    """
-    with setup.open_database(create=True) as database:
-        if user_id is not None:
-            add_administrator(database, user_id, password)
-        administrators = [user.user_id for user in database.get_users() if user.has_role("camera_admin")]
-        facts = {
-            "database": database.transactions.backend.label,
-            "schema_version": database.get_schema_version(),
-            "file_store": str(database.file_store_path),
-            "installation_id": database.installation_id,
-            "administrators": administrators,
-        }
-    output.facts(facts)
-    if not administrators:
-        output.warn("nobody can administrate this node over HTTP yet: meteorpi init --admin NAME")
 
 
 @click.command()

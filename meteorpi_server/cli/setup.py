@@ -12,7 +12,7 @@ import click
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_server.logs import configure_logging
-from meteorpi_server.settings import Loaded, Settings, load_settings
+from meteorpi_server.settings import Loaded, Settings, choose_file, load_settings
 
 Result = TypeVar("Result")
 
@@ -25,7 +25,7 @@ class Setup:
     Args:
         overrides: settings given as options; None leaves what file and environment say.
         environ: the environment.
-        config: the configuration file; None leaves it to the environment.
+        config: the configuration file; None leaves it to the environment, ``Path()`` is none.
     """
 
     def __init__(
@@ -46,6 +46,15 @@ class Setup:
             ConfigurationError: one of them cannot be read.
         """
         return load_settings(self._environ, self._config, self._overrides)
+
+    @property
+    def config(self) -> Path | None:
+        """The configuration file that would be read, which need not exist; None for none."""
+        return choose_file(self._environ, self._config)
+
+    def with_config(self, path: Path | None) -> Setup:
+        """The same options and environment, with another configuration file; None reads none."""
+        return Setup(self._overrides, self._environ, Path() if path is None else path)
 
     @property
     def settings(self) -> Settings:

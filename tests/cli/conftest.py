@@ -50,6 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory of the commands; the environment has no settings but the camera id."""
     for name in [name for name in os.environ if name.startswith("METEORPI_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("METEORPI_CONFIG", "")  # whatever this machine has in /etc
     monkeypatch.setenv("METEORPI_INSTALLATION_ID", OWN_CAMERA)
     monkeypatch.setenv("METEORPI_DB_PATH", str(tmp_path / "node.db"))
     monkeypatch.setenv("METEORPI_FILE_STORE", str(tmp_path / "files"))
