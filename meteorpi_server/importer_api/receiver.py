@@ -98,8 +98,7 @@ class MeteorDatabaseImportReceiver(BaseImportReceiver):
         status = import_request.entity
         if not isinstance(status, CameraStatus) or status.status_id is None:
             return import_request.response_continue()
-        if not self.db.has_status_id(status.status_id):
-            self.db.import_camera_status(status)
+        if not self.db.has_status_id(status.status_id) and self.db.import_camera_status(status):
             auth.record_audit("import.status", status.status_id.hex, f"camera {status.camera_id}")
         return import_request.response_continue()
 
