@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Collection
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,15 +13,19 @@ from typing import Final, Self
 from sqlalchemy import Engine
 
 from meteorpi_db.accounts.passwords import PasswordChecker
+from meteorpi_db.backup.making import Node
+from meteorpi_db.backup.repository import Repository
+from meteorpi_db.backup.restoring import Progress as RestoreProgress
+from meteorpi_db.backup.restoring import RestoreOptions, RestoreReport, restore
 from meteorpi_db.connections import Transactions, open_database
 from meteorpi_db.exporting import tasks
-from meteorpi_db.exporting.secrets import SecretBox
+from meteorpi_db.exporting.secrets import SecretBox, default_key_file
 from meteorpi_db.exporting.tasks import EventExportTask, FileExportTask
 from meteorpi_db.facade.accounts import AccountMethods
 from meteorpi_db.facade.cameras import SOFTWARE_VERSION, ImportMethods
 from meteorpi_db.facade.exports import ExportMethods, ReceiverMethods
 from meteorpi_db.facade.upkeep import UpkeepMethods
-from meteorpi_db.filestore import FileStore, LocalFileStore, open_file_store
+from meteorpi_db.filestore import FileStore, open_file_store
 from meteorpi_db.generators import MeteorDatabaseGenerators
 from meteorpi_db.migrations import SchemaChange, ensure_schema
 from meteorpi_model import now
@@ -108,6 +113,42 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         finally:
             transactions.close()
 
+    @classmethod
+    def restore_from(
+        cls,
+        repository: str | Path,
+        snapshot: str | None = None,
+        *,
+        db_path: str | Path | None = None,
+        file_store_path: str | Path | None = None,
+        db_user: str = "meteorpi",
+        db_password: str = "meteorpi",
+        secret_key_file: str | Path | None = None,
+        options: RestoreOptions | None = None,
+        clock: Clock = now,
+        progress: RestoreProgress | None = None,
+    ) -> RestoreReport:
+        """Restore a backup into a database and file store that are missing or empty, of any engine.
+
+        Args:
+            repository: directory with backups, see :meth:`backup_to`.
+            snapshot: which one, by its name or how that begins; None for the newest.
+            db_path, file_store_path, db_user, db_password, secret_key_file, clock: as for a database.
+            options: whether exports stay enabled, and what to do about damage.
+            progress: called with what is done, how far it is, and the whole.
+
+        Raises:
+            BackupDamagedError: the backup is not what was written; nothing was changed.
+            ConflictError: database or store are not empty; nothing was changed.
+        """
+        store = open_file_store(DEFAULT_FILE_STORE if file_store_path is None else file_store_path)
+        with closing(open_database(db_path, db_user, db_password)) as transactions:
+            key_file = _key_file(secret_key_file, transactions, store)
+            node = Node(transactions=transactions, store=store, key_file=key_file, installation_id="")
+            return restore(
+                node, Repository(repository), clock(), wanted=snapshot, options=options, progress=progress
+            )
+
     @property
     def con(self) -> Engine:
         """The SQLAlchemy engine."""
@@ -159,10 +200,6 @@ def _installation_id(given: str | None) -> str:
 
 
 def _key_file(given: str | Path | None, transactions: Transactions, store: FileStore) -> Path | None:
-    """Beside an embedded database, else beside a local file store, unless told where."""
     if given is not None:
         return Path(given)
-    beside = transactions.backend.embedded_path
-    if beside is None and isinstance(store, LocalFileStore):
-        beside = store.root
-    return None if beside is None else beside.with_name(f"{beside.name}.key")
+    return default_key_file(transactions.backend.embedded_path, store)

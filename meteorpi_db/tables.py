@@ -279,18 +279,27 @@ export_config = Table(
 )
 
 
+EXCEPT_ON = "except_on"
+"""Key of `UniqueConstraint.info` for the dialect that goes without it."""
+
+
+def unique_except_on(dialect_name: str, *columns: str, name: str) -> UniqueConstraint:
+    """A unique constraint that one of the engines does not get."""
+
+    def is_wanted(*_: object, dialect: Dialect, **__: object) -> bool:
+        return dialect.name != dialect_name
+
+    constraint = UniqueConstraint(*columns, name=name, info={EXCEPT_ON: dialect_name})
+    return constraint.ddl_if(callable_=is_wanted)
+
+
 def _one_task_for(entity: str) -> UniqueConstraint:
     """At most one task for an entity and a configuration.
 
     Firebird takes (NULL, 1) to equal (NULL, 1), and file tasks have no event. There marking alone sees to it,
     which locks the configuration meanwhile, and the foreign keys bring the index.
     """
-    name = f"uq_task_{entity.removesuffix('_pk')}"
-    return UniqueConstraint(entity, "config_pk", name=name).ddl_if(callable_=_is_not_firebird)
-
-
-def _is_not_firebird(*_: object, dialect: Dialect, **__: object) -> bool:
-    return dialect.name != "firebird"
+    return unique_except_on("firebird", entity, "config_pk", name=f"uq_task_{entity.removesuffix('_pk')}")
 
 
 export_task = Table(

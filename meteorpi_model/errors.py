@@ -15,6 +15,7 @@
     │   └── IncompleteBodyError              fewer (or more) bytes came than were announced
     ├── TooLargeError                        more bytes than the limit
     ├── CorruptContentError                  held content no longer has its recorded digest
+    ├── BackupDamagedError                   a backup is not what was written
     ├── StoreFullError                       no room in the file store
     ├── UnavailableError                     database or store cannot answer now; try again
     ├── WorkStoppedError                     this process must stop what it does; nothing is wrong with it
@@ -140,6 +141,12 @@ class CorruptContentError(MeteorError):
 
     code = "corrupt"
     retryable = True
+
+
+class BackupDamagedError(MeteorError):
+    """A backup, or a part of one, is missing or is not what was written; nothing was restored from it."""
+
+    code = "backup-damaged"
 
 
 class StoreFullError(MeteorError):

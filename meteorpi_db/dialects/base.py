@@ -118,6 +118,13 @@ class Backend(ABC):
     def refresh_statistics(self, connection: Connection) -> None:
         """Let the planner see what the tables hold now; worth its time after a bulk load."""
 
+    @abstractmethod
+    def advance_identity(self, connection: Connection, table: Table, highest: int) -> None:
+        """Have the numbers that rows of `table` are given from now on begin above `highest`, at least 1.
+
+        For rows that were inserted with their numbers; whether it can be undone depends on the engine.
+        """
+
     def index_statements(self, index: Index) -> Iterator[tuple[str, Executable]]:
         """The statements that create `index`, each with the name of what it creates."""
         yield str(index.name), CreateIndex(index)

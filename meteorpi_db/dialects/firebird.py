@@ -55,6 +55,11 @@ DESCENDING_SUFFIX = "_d"
 
 _schema_lock = Table("schema_lock", MetaData(), Column("id", Integer, primary_key=True, autoincrement=False))
 _LOCK_ROW = 1
+_SEQUENCE_OF_ID = text(
+    "SELECT TRIM(rdb$generator_name) FROM rdb$relation_fields"
+    " WHERE TRIM(rdb$relation_name) = UPPER(:table_name) AND rdb$field_name = 'ID'"
+)
+_ADVANCE = 'SELECT GEN_ID("{}", {}) FROM rdb$database'
 
 
 class FirebirdBackend(Backend):
@@ -185,6 +190,16 @@ class FirebirdBackend(Backend):
             assert index.table is not None
             table = prepared.quote(index.table.name)
             yield name, text(f"CREATE DESCENDING INDEX {prepared.quote(name)} ON {table} ({columns})")
+
+    def advance_identity(self, connection: Connection, table: Table, highest: int) -> None:
+        """Push the sequence of the column on; ALTER TABLE would need the table for itself.
+
+        Names of sequences that belong to a column are the engine's own. A rollback does not take it back.
+        """
+        sequence = connection.execute(_SEQUENCE_OF_ID, {"table_name": table.name}).scalar_one()
+        missing = highest - int(connection.exec_driver_sql(_ADVANCE.format(sequence, 0)).scalar_one())
+        if missing > 0:
+            connection.exec_driver_sql(_ADVANCE.format(sequence, missing))
 
     def refresh_statistics(self, connection: Connection) -> None:
         """Recompute the selectivity of every index of ours."""

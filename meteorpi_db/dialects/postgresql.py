@@ -16,6 +16,8 @@ from sqlalchemy import (
     Table,
     create_engine,
     exc,
+    func,
+    select,
     text,
 )
 
@@ -151,6 +153,11 @@ class PostgresqlBackend(Backend):
     def add_column_clause(self) -> str:
         """As the standard has it."""
         return "ADD COLUMN"
+
+    def advance_identity(self, connection: Connection, table: Table, highest: int) -> None:
+        """Set the sequence that the column owns."""
+        sequence = func.pg_get_serial_sequence(table.name, "id")
+        connection.execute(select(func.setval(sequence, highest)))
 
     def refresh_statistics(self, connection: Connection) -> None:
         """ANALYZE samples by itself."""

@@ -121,6 +121,9 @@ class SqliteBackend(Backend):
         """As the standard has it."""
         return "ADD COLUMN"
 
+    def advance_identity(self, connection: Connection, table: Table, highest: int) -> None:
+        """Nothing to do: SQLite gives one more than the highest number that is there."""
+
     def refresh_statistics(self, connection: Connection) -> None:
         """Sample each index; a full scan of a million rows would not plan better."""
         connection.exec_driver_sql("PRAGMA analysis_limit=1000")

@@ -17,7 +17,21 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from meteorpi_db.filestore import FileStore, LocalFileStore
 from meteorpi_model.errors import ConfigurationError
+
+
+def default_key_file(embedded_path: Path | None, store: FileStore) -> Path | None:
+    """Where the key is when no setting says so: beside an embedded database, else beside a local file store.
+
+    Args:
+        embedded_path: the file of an embedded database.
+        store: the file store.
+    """
+    beside = embedded_path
+    if beside is None and isinstance(store, LocalFileStore):
+        beside = store.root
+    return None if beside is None else beside.with_name(f"{beside.name}.key")
 
 
 class SecretBox:

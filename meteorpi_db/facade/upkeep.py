@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from meteorpi_db import limits, reports
+from meteorpi_db.backup.copying import CopyReport, copy_database, require_no_exporter
+from meteorpi_db.backup.making import BackupReport, Node, back_up
+from meteorpi_db.backup.repository import Repository
+from meteorpi_db.backup.targets import carry_key
+from meteorpi_db.connections import open_database
 from meteorpi_db.dialects import refresh_statistics
+from meteorpi_db.exporting.secrets import SecretBox, default_key_file
 from meteorpi_db.facade.base import FacadePart
 from meteorpi_db.integrity import ORPHAN_GRACE, Progress, Verifier, VerifyReport
 from meteorpi_db.migrations.runner import schema_version
@@ -18,6 +26,8 @@ from meteorpi_db.retention import PruneReport, RetentionRule
 
 class UpkeepMethods(FacadePart):
     """What whoever runs a node wants to know and do."""
+
+    secret_box: SecretBox
 
     def get_schema_version(self) -> int:
         """Version of the schema in the database; also the shortest way to see whether it answers."""
@@ -84,6 +94,62 @@ class UpkeepMethods(FacadePart):
             self.transactions, self.store, rule, self._now(), dry_run=dry_run, should_stop=should_stop
         )
         return pruner.run()
+
+    def backup_to(
+        self,
+        repository: str | Path,
+        *,
+        with_key: bool = True,
+        keep: int | None = None,
+        progress: Progress | None = None,
+    ) -> BackupReport:
+        """Back everything up while the node is at work; see :mod:`meteorpi_db.backup`.
+
+        Args:
+            repository: directory of backups, made when the one above it exists.
+            with_key: also keep the key that protects the passwords of peers.
+            keep: remove all but so many of the newest backups; None removes none.
+            progress: called with the bytes of content that are done, and of all.
+        """
+        node = Node(
+            transactions=self.transactions,
+            store=self.store,
+            key_file=self.secret_box.key_file,
+            installation_id=self.installation_id,
+        )
+        place = Repository(repository)
+        return back_up(node, place, self.clock(), with_key=with_key, keep=keep, progress=progress)
+
+    def copy_database_to(
+        self,
+        db_path: str | Path,
+        db_user: str = "meteorpi",
+        db_password: str = "meteorpi",
+        *,
+        online: bool = False,
+        progress: Progress | None = None,
+    ) -> CopyReport:
+        """Copy all records to another database that is missing or empty, of any engine; contents stay.
+
+        The key that protects the passwords of peers is put where the other database looks for it.
+
+        Args:
+            db_path, db_user, db_password: as for the database itself.
+            online: although an exporter is at work; what is recorded from now on is not copied.
+            progress: called with the rows that are copied, and all of them.
+
+        Raises:
+            ConflictError: the other database is not empty, or an exporter is at work; nothing was changed.
+        """
+        if not online:
+            require_no_exporter(self.transactions, self._now())
+        with closing(open_database(db_path, db_user, db_password)) as target:
+            carry_key(
+                self.secret_box.key_file,
+                default_key_file(self.transactions.backend.embedded_path, self.store),
+                default_key_file(target.backend.embedded_path, self.store),
+            )
+            return copy_database(self.transactions, target, progress)
 
     def refresh_statistics(self) -> None:
         """Let the query planner see what the tables hold; worth its time after taking in a lot."""

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 
 from meteorpi_model.errors import MeteorError, StoreFullError, TooLargeError, UnavailableError
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What is said where no room is left."""
 
 NO_LINKS = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
@@ -34,7 +35,7 @@ def from_os_error(error: OSError, doing: str, **context: object) -> MeteorError:
 
     The path stays in the chained exception: details travel to other nodes, paths must not.
     """
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return StoreFullError(f"no room in the file store to {doing}", **context)
     if error.errno == errno.EFBIG:
         return TooLargeError("larger than the file system of the file store can hold", **context)
