@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_model import User
-from meteorpi_server import auth, context, cors, problems, thumbnails
+from meteorpi_server import auth, context, cors, parsing, problems, thumbnails
 from meteorpi_server.context import current_database, current_request_id, current_settings
 from meteorpi_server.metrics import Memo, RequestMetrics
 from meteorpi_server.settings import Settings
@@ -163,6 +163,7 @@ class MeteorApp:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         g.meteorpi_request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         g.meteorpi_timer = self.metrics.start()
+        parsing.require_readable_query()
 
     def _finish_response(self, response: BaseResponse) -> BaseResponse:
         response.headers[REQUEST_ID_HEADER] = current_request_id()
@@ -170,7 +171,7 @@ class MeteorApp:
         if auth.get_user() is not None:
             response.headers.setdefault("Cache-Control", "no-store")
         if self._accepts_ranges:
-            response.headers["Accept-Ranges"] = "bytes"
+            response.headers.setdefault("Accept-Ranges", "bytes")
         cors.add_headers(response, self._allowed_origins())
         self.metrics.finish(g.get("meteorpi_timer"), request.method, response.status_code)
         return response

@@ -10,8 +10,9 @@ import base64
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -20,6 +21,8 @@ from werkzeug.datastructures import ETags
 from werkzeug.exceptions import PreconditionFailed
 from werkzeug.wrappers import Response
 
+from meteorpi_server.context import current_settings
+from meteorpi_server.fronting import offload_header
 from meteorpi_server.ranges import ByteRange, MultipartRanges, parse_ranges
 
 FALLBACK_TYPE: Final = "application/octet-stream"
@@ -57,6 +60,8 @@ class Content:
         sha256: hexadecimal, or None when it is not known.
         file_name: what to call it when saved, or None.
         open: gives the bytes from one position up to, not including, another; raises before the first chunk.
+        local_path: gives the path of a file with exactly these bytes that stays there; None where there is
+            no such file.
     """
 
     size: int
@@ -65,6 +70,7 @@ class Content:
     sha256: str | None
     file_name: str | None
     open: Callable[[int, int], Chunks]
+    local_path: Callable[[], AbstractContextManager[Path]] | None = None
 
 
 def content_response(content: Content) -> Response:
@@ -79,10 +85,7 @@ def content_response(content: Content) -> Response:
     if _matches(request.if_none_match, content.md5, is_weak=True):
         response = Response(status=304)
     else:
-        ranges = (
-            parse_ranges(request.headers.get("Range"), content.size) if _range_applies(content.md5) else []
-        )
-        response = _whole(content) if not ranges else _partial(content, ranges)
+        response = _body(content)
         response.headers["Content-Disposition"] = disposition(content)
         if content.sha256 is not None:
             response.headers["Repr-Digest"] = repr_digest(content.sha256)
@@ -127,6 +130,39 @@ def _range_applies(etag: str) -> bool:
     """Whether the caller wants the rest of this content, and not all of whatever the present one is."""
     condition = request.headers.get("If-Range")
     return condition is None or condition.strip() == f'"{etag}"'
+
+
+def _body(content: Content) -> Response:
+    """All of the content, or the ranges that the request asks for."""
+    applies = "Range" in request.headers and _range_applies(content.md5)
+    ranges = parse_ranges(request.headers.get("Range"), content.size) if applies else []
+    if len(ranges) > 1:
+        return _partial(content, ranges)
+    if ranges or not applies:
+        response = _offloaded(content)
+        if response is not None:
+            return response  # a single range is cut out by the web server
+    if ranges:
+        return _partial(content, ranges)
+    response = _whole(content)
+    if applies:
+        # Some web servers would try their own luck with a range that we do not serve, and refuse it.
+        response.headers["Accept-Ranges"] = "none"
+    return response
+
+
+def _offloaded(content: Content) -> Response | None:
+    """An answer whose body the web server adds, None where it cannot. Length and ranges are its business."""
+    if content.local_path is None or request.method != "GET" or not content.size:
+        return None
+    with content.local_path() as path:
+        header = offload_header(request.environ, current_settings(), path)
+    if header is None:
+        return None
+    response = Response(status=200, content_type=safe_content_type(content.content_type))
+    response.automatically_set_content_length = False
+    response.headers[header[0]] = header[1]
+    return response
 
 
 def _whole(content: Content) -> Response:

@@ -116,6 +116,18 @@ def _children(value: object) -> Iterator[object]:
         yield from value
 
 
+def require_readable_query() -> None:
+    """Refuse a query string with bytes that should have been percent-encoded, and are no text.
+
+    Raises:
+        InvalidDocumentError: they are not UTF-8. Some servers refuse them themselves, others do not.
+    """
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidDocumentError("the query string must be UTF-8") from error
+
+
 def json_body() -> Mapping[str, object]:
     """The JSON object in the body of the current request.
 

@@ -69,6 +69,11 @@ class Settings:
     trusted_proxy: str = setting(
         "", "address of the proxy whose X-Forwarded headers are believed; empty: none"
     )
+    file_offload: str = setting(
+        "",
+        "header with which contents of files are left to a web server that offers to send them",
+        choices=("", "x-sendfile", "x-accel-redirect"),
+    )
     stop_seconds: int = setting(30, "longest wait for requests in flight when stopping, in seconds")
 
     max_document_bytes: int = setting(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waitress.server import create_server
 
 from meteorpi_model.errors import ConfigurationError
+from meteorpi_server.fronting import believing_proxy
 from meteorpi_server.settings import Settings
 from meteorpi_server.supervision import Supervisor
 
@@ -70,6 +71,8 @@ class StandaloneServer:
         self._server: Any = create_server(
             application, map=self._sockets, sockets=[self._listener], **_adjustments(settings)
         )
+        # Outermost: further in, the address of the proxy has given way to that of its caller.
+        self._server.application = believing_proxy(self._server.application, settings.trusted_proxy)
 
     def run(self) -> None:
         """Serve until :meth:`stop` is called, then answer what is in flight and close everything."""

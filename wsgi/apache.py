@@ -10,6 +10,7 @@ import os
 
 from meteorpi_server import MeteorApp, admin_api, importer_api, node_api, query_api
 from meteorpi_server.deployment import start_exporter
+from meteorpi_server.fronting import behind_web_server
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
 
@@ -28,4 +29,4 @@ node_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 if settings.export:
     start_exporter(db, settings)
 
-application = meteor_app.app
+application = behind_web_server(meteor_app.app, settings)

@@ -26,6 +26,7 @@ def send_content(file_id: str) -> ResponseReturnValue:
     record = _record(file_id)
     found_id = parsing.hex_id(file_id)
     facts = _facts(found_id)
+    store = current_database().store
     return content_response(
         Content(
             size=facts.size,
@@ -33,7 +34,8 @@ def send_content(file_id: str) -> ResponseReturnValue:
             md5=facts.md5,
             sha256=facts.sha256,
             file_name=record.file_name,
-            open=partial(current_database().store.open, found_id),
+            open=partial(store.open, found_id),
+            local_path=partial(store.local_path, found_id) if "local-path" in store.capabilities else None,
         )
     )
 

@@ -1,0 +1,95 @@
+"""What an application has to know of the web server in front of it: the address as it was sent, and offload.
+
+Every server decodes and tidies addresses in its own way: Apache and LigHTTPD merge slashes and resolve dots
+even where they were percent-encoded, and Apache takes the address for the path of a file, which must not be
+longer than 4,095 characters. Both also tell what was sent, so that the application can read it as it does
+everywhere else.
+
+*Offload* means that the web server sends the content of a file, named to it by a header of the answer. One
+that does not know the header would hand it on to the caller, with the path and without the content. So the
+header is used only where both agree: the setting ``file_offload``, and for each request the web server, by a
+variable that callers cannot set (``METEORPI_OFFLOAD``) or, from the trusted proxy only, by a header.
+
+Source:
+    The sample configurations in ``wsgi/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote_to_bytes
+
+from meteorpi_server.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+OFFLOAD_VARIABLE: Final = "METEORPI_OFFLOAD"
+"""Variable of a request with which the web server says what it can do, such as ``x-sendfile``."""
+
+OFFLOAD_HEADER: Final = "X-Meteorpi-Offload"
+"""Header of a request with which the trusted proxy says the same."""
+
+INTERNAL_PREFIX: Final = "/_meteorpi_files"
+"""Where nginx keeps the contents of files, out of the reach of callers: this, and the path."""
+
+_OFFLOAD_KEY: Final = "HTTP_" + OFFLOAD_HEADER.upper().replace("-", "_")
+
+
+def behind_web_server(application: WSGIApplication, settings: Settings) -> WSGIApplication:
+    """`application` for a script that a web server starts, whichever that is."""
+    return believing_proxy(with_address_as_sent(application), settings.trusted_proxy)
+
+
+def with_address_as_sent(application: WSGIApplication) -> WSGIApplication:
+    """`application` with the path that the caller sent, decoded once, wherever the server tells it.
+
+    A path that the server mounted the application at (``SCRIPT_NAME``) stays apart.
+    """
+
+    def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        sent = _sent_path(environ.get("REQUEST_URI", ""))
+        mount = environ.get("SCRIPT_NAME", "")
+        if mount and environ.get("PATH_INFO") and sent.startswith(f"{mount}/"):
+            environ["PATH_INFO"] = sent[len(mount) :]
+        elif sent:
+            environ["SCRIPT_NAME"], environ["PATH_INFO"] = "", sent
+        return application(environ, start_response)
+
+    return run
+
+
+def believing_proxy(application: WSGIApplication, proxy: str) -> WSGIApplication:
+    """`application` that learns from `proxy`, an address, what that can do, and from nobody else."""
+
+    def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        offer = environ.pop(_OFFLOAD_KEY, "")
+        if offer and proxy and environ.get("REMOTE_ADDR") == proxy:
+            environ[OFFLOAD_VARIABLE] = offer
+        return application(environ, start_response)
+
+    return run
+
+
+def offload_header(environ: WSGIEnvironment, settings: Settings, path: Path) -> tuple[str, str] | None:
+    """The header that has the web server send the file at `path`; None where that was not agreed on."""
+    agreed = settings.file_offload
+    if not agreed or environ.get(OFFLOAD_VARIABLE) != agreed:
+        return None
+    # All of them decode it: unencoded, a percent sign in the name of a directory would mean something else.
+    name = quote(str(path))
+    if agreed == "x-accel-redirect":
+        return "X-Accel-Redirect", INTERNAL_PREFIX + name
+    return "X-Sendfile", name
+
+
+def _sent_path(uri: str) -> str:
+    """The path of a request target, as WSGI writes it; empty when there is none (RFC 9112 section 3.2)."""
+    target = uri.partition("?")[0]
+    if "://" in target and not target.startswith("/"):
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    if not target.startswith("/"):
+        return ""
+    return unquote_to_bytes(target.encode("latin-1")).decode("latin-1")
