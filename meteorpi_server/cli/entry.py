@@ -55,6 +55,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "timelapse": "timelapse",
     "delete": "deleting",
     "prune": "pruning",
+    "import-original": "originals",
     "verify": "verifying",
     "backup": "backup",
     "restore": "backup",
