@@ -17,6 +17,7 @@ from sqlalchemy import event as engine_event
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.records import contents
+from meteorpi_db.retention import RetentionRule
 from meteorpi_model import CameraStatus, FileRecordSearch
 from tests.db.making import CAMERA, CONTENT, at, imported_event, new_file
 
@@ -73,7 +74,11 @@ def take_in(db: MeteorDatabase, _source: Path) -> None:
     db.import_event(event, "importer")
 
 
-TASKS = {"register": register, "delete": delete, "import": take_in}
+def prune(db: MeteorDatabase, _source: Path) -> None:
+    db.prune(RetentionRule(keep_frames_days=1, keep_events_days=2))
+
+
+TASKS = {"register": register, "delete": delete, "import": take_in, "prune": prune}
 
 
 def main(task: str, step: str, db_path: str, store: str, source: str) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.retention import RetentionRule
 from meteorpi_model import EventSearch, FileRecordSearch
 from tests.conftest import REPOSITORY, OpenDatabase
 from tests.db.killed import FILE_ID
-from tests.db.making import CAMERA, CONTENT, add_file, add_status, at, new_file, stored_ids
+from tests.db.making import CAMERA, CONTENT, add_event, add_file, add_status, at, new_file, stored_ids
 
 
 @pytest.fixture
@@ -86,6 +87,29 @@ def test_killed_rollback_deletes_records_before_contents(
     assert_mended(db)
     db.set_high_water_mark(at(-1), CAMERA)
     assert stored_ids(db) == set()
+
+
+@pytest.mark.contract("B-15", "S-150", "issue-3.5/prune")
+@pytest.mark.parametrize("step", ["before commit", "after commit", "one content removed"])
+def test_killed_pruning_leaves_no_record_without_content(
+    node: tuple[MeteorDatabase, list[str]], step: str
+) -> None:
+    db, arguments = node
+    add_event(db, 0, [add_file(db, minute) for minute in range(2)])
+    free = [add_file(db, minute) for minute in range(2, 5)]
+
+    run_killed("prune", step, arguments)
+
+    left = {record.file_id for record in db.iterate_files()}
+    assert len(left) == (5 if step == "before commit" else 2)
+    assert len(stored_ids(db) & {record.file_id for record in free}) == (
+        2 if step == "one content removed" else 3
+    )
+    assert_mended(db)
+    assert stored_ids(db) == left
+    db.prune(RetentionRule(keep_frames_days=1, keep_events_days=2))
+    assert stored_ids(db) == set()
+    assert db.search_events(EventSearch())["count"] == 0
 
 
 @pytest.mark.contract("B-15", "S-150", "4.7/import_event")
