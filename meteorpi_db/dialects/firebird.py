@@ -199,7 +199,8 @@ class FirebirdBackend(Backend):
         sequence = connection.execute(_SEQUENCE_OF_ID, {"table_name": table.name}).scalar_one()
         missing = highest - int(connection.exec_driver_sql(_ADVANCE.format(sequence, 0)).scalar_one())
         if missing > 0:
-            connection.exec_driver_sql(_ADVANCE.format(sequence, missing))
+            # Fetched, since the engine does not evaluate a row before it is.
+            connection.exec_driver_sql(_ADVANCE.format(sequence, missing)).scalar_one()
 
     def refresh_statistics(self, connection: Connection) -> None:
         """Recompute the selectivity of every index of ours."""
