@@ -149,9 +149,10 @@ class Pruner:
         return has_room or self._report.is_interrupted or self._report.is_limited
 
     def _take_batch(self, kind: Kind, window: Window, behind: tuple[int, int] | None) -> _Batch:
-        if self._report.is_dry_run:
-            with self._transactions.reading() as connection:
-                return self._decide(connection, kind, window, behind)[0]
+        with self._transactions.reading() as connection:
+            looked = self._decide(connection, kind, window, behind)[0]
+        if self._report.is_dry_run or not looked.going:
+            return looked  # what waits for a hub that is away is looked at each day, and costs no write
 
         def delete(connection: Connection) -> _Batch:
             retention.hold_configurations(connection)
@@ -171,7 +172,7 @@ class Pruner:
         """A batch, and the row numbers of the files that go with it."""
         watchers = retention.guards(connection, ignore_disabled=self._rule.ignore_disabled)
         found = retention.candidates(connection, kind, window, behind)
-        kept = retention.protected(connection, kind, [candidate.pk for candidate in found], watchers)
+        kept = retention.protected(connection, kind, found, watchers)
         seen, going = self._chosen(found, set().union(*kept.values()))
         is_last = len(found) < retention.BATCH and len(seen) == len(found)
         if kind is FILES:
