@@ -75,7 +75,7 @@ def test_events_shorter_than_frames_are_a_mistake(meteorpi: Meteorpi, node: Mete
     assert "events are what is kept longest" in done.err
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-room")
 def test_too_little_room_ends_with_1(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     done = meteorpi("prune", "--keep-free-bytes", 10**18, "--json")
 

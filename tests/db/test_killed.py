@@ -89,7 +89,7 @@ def test_killed_rollback_deletes_records_before_contents(
     assert stored_ids(db) == set()
 
 
-@pytest.mark.contract("B-15", "S-150", "issue-3.5/prune")
+@pytest.mark.contract("B-15", "S-150", "issue-3.5/prune-run")
 @pytest.mark.parametrize("step", ["before commit", "after commit", "one content removed"])
 def test_killed_pruning_leaves_no_record_without_content(
     node: tuple[MeteorDatabase, list[str]], step: str

@@ -115,13 +115,13 @@ FIRST_GENERATION = "$pbkdf2-sha256$20000$MDEyMzQ1Njc4OWFiY2RlZg$kmwiuE6mj4c7seub
 """What passlib 1.7.4 makes of the password below with the salt 0123456789abcdef."""
 
 
-@pytest.mark.contract("issue-3.5/original")
+@pytest.mark.contract("issue-3.5/original-accounts")
 def test_hash_of_the_first_generation_is_checked() -> None:
     assert verify_password("pass word ☄", FIRST_GENERATION)
     assert not verify_password("pass word", FIRST_GENERATION)
 
 
-@pytest.mark.contract("issue-3.5/original")
+@pytest.mark.contract("issue-3.5/original-accounts")
 def test_hash_of_the_first_generation_is_replaced_at_the_first_login(db: MeteorDatabase) -> None:
     def stored() -> str:
         with db.transactions.reading() as connection:

@@ -388,7 +388,7 @@ def test_exactly_what_is_old_and_delivered_goes(db: MeteorDatabase, world: World
     assert held(db) == survivors(world, files, events, tasks)
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-run")
 def test_number_of_statements_does_not_grow_with_each_record(db: MeteorDatabase, engine_name: str) -> None:
     count = 2000 if engine_name.startswith("firebird") else 20_000  # which takes long to put in there
     exports = 3
@@ -434,7 +434,7 @@ def add_rows(db: MeteorDatabase, count: int) -> None:
     db.transactions.write(write)
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-run")
 def test_run_stops_at_its_limit_with_the_oldest_gone(db: MeteorDatabase) -> None:
     ids = [add_file(db, days) for days in (50, 40, 45, 60)]
 
@@ -444,7 +444,7 @@ def test_run_stops_at_its_limit_with_the_oldest_gone(db: MeteorDatabase) -> None
     assert held(db) == {ids[1], ids[2]}
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-run")
 def test_run_that_is_told_to_stop_says_so_and_can_be_repeated(db: MeteorDatabase) -> None:
     add_file(db, 40)
 
@@ -454,7 +454,7 @@ def test_run_that_is_told_to_stop_says_so_and_can_be_repeated(db: MeteorDatabase
     assert db.prune(FRAMES_30).total.files == 1
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-run")
 @pytest.mark.engines("sqlite")
 def test_each_batch_is_logged(db: MeteorDatabase, caplog: pytest.LogCaptureFixture) -> None:
     add_file(db, 40)
@@ -478,7 +478,7 @@ class Room:
         return self._size_bytes - sum(sizes)
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-room")
 def test_oldest_frames_make_room_and_no_more_than_is_asked_for(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,7 +494,7 @@ def test_oldest_frames_make_room_and_no_more_than_is_asked_for(
     assert (report.free_bytes, report.missing_bytes) == (dry.free_bytes, dry.missing_bytes) == (6000, 0)
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-room")
 def test_events_make_room_only_when_allowed_and_after_all_frames(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -511,7 +511,7 @@ def test_events_make_room_only_when_allowed_and_after_all_frames(
     assert db.has_event_id(young)
 
 
-@pytest.mark.contract("issue-3.5/prune-exports")
+@pytest.mark.contract("issue-3.5/prune-room", "issue-3.5/prune-exports")
 def test_no_want_of_room_takes_what_was_not_delivered(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -525,6 +525,7 @@ def test_no_want_of_room_takes_what_was_not_delivered(
     assert (report.kept.files, report.missing_bytes) == (2, 2000)
 
 
+@pytest.mark.contract("issue-3.5/prune-room")
 @pytest.mark.engines("sqlite")
 def test_room_that_does_not_come_back_costs_what_was_missing_and_no_more(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
@@ -538,6 +539,7 @@ def test_room_that_does_not_come_back_costs_what_was_missing_and_no_more(
     assert (report.total.files, report.missing_bytes) == (2, 2000)
 
 
+@pytest.mark.contract("issue-3.5/prune-room")
 @pytest.mark.engines("sqlite")
 def test_store_that_cannot_tell_its_room_is_said_to(open_database: OpenDatabase) -> None:
     db = open_database(file_store_path="memory://")
@@ -545,7 +547,7 @@ def test_store_that_cannot_tell_its_room_is_said_to(open_database: OpenDatabase)
         db.prune(RetentionRule(keep_free_bytes=1))
 
 
-@pytest.mark.contract("issue-3.5/prune-exports")
+@pytest.mark.contract("issue-3.5/prune-meanwhile")
 def test_event_that_takes_up_a_file_meanwhile_keeps_it(
     db: MeteorDatabase, open_database: OpenDatabase, clock: StandingClock
 ) -> None:
@@ -575,7 +577,7 @@ def test_event_that_takes_up_a_file_meanwhile_keeps_it(
         assert b"".join(db.open_content(file_id)) == b"picture"
 
 
-@pytest.mark.contract("issue-3.5/prune-exports")
+@pytest.mark.contract("issue-3.5/prune-meanwhile")
 def test_pruning_and_marking_at_the_same_time_lose_nothing(
     db: MeteorDatabase, open_database: OpenDatabase, clock: StandingClock
 ) -> None:

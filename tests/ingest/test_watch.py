@@ -282,7 +282,7 @@ def test_a_watch_stops_in_the_middle_of_a_large_folder(db: MeteorDatabase, watch
     assert counts(db)[1] == 300
 
 
-@pytest.mark.contract("issue-3.5/prune")
+@pytest.mark.contract("issue-3.5/prune-again")
 def test_watch_that_starts_again_leaves_pruned_files_where_they_are(
     db: MeteorDatabase, watched: Path, clock: Seconds
 ) -> None:

@@ -152,7 +152,7 @@ def test_statuses_keep_their_numbers_and_follow_each_other(db: MeteorDatabase, o
     assert db.get_high_water_mark(FAR_CAMERA) is None
 
 
-@pytest.mark.contract("issue-3.5/original")
+@pytest.mark.contract("issue-3.5/original-accounts")
 def test_account_logs_in_with_its_old_password(db: MeteorDatabase, old: Path) -> None:
     take(db, old)
 
@@ -160,7 +160,7 @@ def test_account_logs_in_with_its_old_password(db: MeteorDatabase, old: Path) ->
     assert db.get_user("ada", world.PASSWORD).get_roles() == ["user", "camera_admin"]
 
 
-@pytest.mark.contract("issue-3.5/original", "B-44")
+@pytest.mark.contract("issue-3.5/original-exports", "B-44")
 def test_exports_come_disabled_and_send_nothing_again(db: MeteorDatabase, old: Path) -> None:
     take(db, old)
 
@@ -187,7 +187,7 @@ def test_exports_come_disabled_and_send_nothing_again(db: MeteorDatabase, old: P
     assert set(sent) == {world.LATE, world.PLAIN, world.REPEATED, world.SHORT, world.EMPTY}
 
 
-@pytest.mark.contract("issue-3.5/original", "B-08")
+@pytest.mark.contract("issue-3.5/original-exports", "B-08")
 def test_what_came_from_other_nodes_is_known_as_such(db: MeteorDatabase, old: Path) -> None:
     take(db, old)
 
@@ -197,7 +197,7 @@ def test_what_came_from_other_nodes_is_known_as_such(db: MeteorDatabase, old: Pa
     assert {event.event_id for event in own_events} == {world.PAIR, world.SHORT, world.EMPTY}
 
 
-@pytest.mark.contract("issue-3.5/original")
+@pytest.mark.contract("issue-3.5/original-damage", "issue-3.5/original-again")
 def test_what_could_not_be_taken_is_named_and_repeating_adds_nothing(db: MeteorDatabase, old: Path) -> None:
     first = take(db, old)
     held = holdings(db)
@@ -224,7 +224,7 @@ def test_what_could_not_be_taken_is_named_and_repeating_adds_nothing(db: MeteorD
     assert second.counts["files"].present == len(world.GOOD_FILES) + 1  # one of them has two rows
 
 
-@pytest.mark.contract("issue-3.5/original")
+@pytest.mark.contract("issue-3.5/original-damage")
 def test_content_that_turns_up_later_completes_file_and_event(db: MeteorDatabase, old: Path) -> None:
     take(db, old)
     (old / "oldfiles" / world.MISSING.hex).write_bytes(world.content_of(world.MISSING))
@@ -237,7 +237,7 @@ def test_content_that_turns_up_later_completes_file_and_event(db: MeteorDatabase
     assert [record.file_id for record in event.file_records] == [world.MISSING, world.SHARED]
 
 
-@pytest.mark.contract("issue-3.5/original")
+@pytest.mark.contract("issue-3.5/original-again")
 @pytest.mark.parametrize("transactions", [3, 8, 12])
 def test_killed_import_is_completed_by_another(
     db: MeteorDatabase,

@@ -38,7 +38,7 @@ def own_namespace() -> list[str]:
     return command
 
 
-@pytest.mark.contract("issue-3.5/prune", "faults/full-disk")
+@pytest.mark.contract("issue-3.5/prune-room", "faults/full-disk")
 def test_full_disk_has_room_again_and_the_oldest_are_gone(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "mount").mkdir()
     done = subprocess.run(
@@ -68,7 +68,7 @@ def hub(open_database: OpenDatabase, new_database: Callable[[], str], tmp_path: 
         yield hub
 
 
-@pytest.mark.contract("issue-3.5/prune-exports")
+@pytest.mark.contract("issue-3.5/prune-meanwhile")
 def test_whatever_is_pruned_while_exporting_is_at_the_hub(
     db: MeteorDatabase, open_database: OpenDatabase, hub: Hub, tmp_path: Path
 ) -> None:
