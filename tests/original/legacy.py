@@ -1,7 +1,7 @@
 """A node of the first generation: its tables in a real Firebird database, and its directory of contents.
 
-The schema is that of section 4.10 of the contract. Its domain of flags had the name of a type that Firebird 3
-knows itself, so it has another name here.
+The schema is that of section 4.10 of the contract. Its domain of flags has the name of a type that Firebird 3
+knows itself, so it must be quoted here; a backup restored from Firebird 2.5 has it as it was.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import fdb
 from meteorpi_db.dialects import firebird_client
 
 SCHEMA = """
-CREATE DOMAIN flag AS SMALLINT CHECK (value IS NULL OR value IN (0, 1));
+CREATE DOMAIN "BOOLEAN" AS SMALLINT CHECK (value IS NULL OR value IN (0, 1));
 CREATE TABLE t_user (userID VARCHAR(40) NOT NULL PRIMARY KEY, pwHash VARCHAR(87), roleMask INTEGER);
 CREATE TABLE t_highWaterMark (cameraID CHAR(64), mark BIGINT);
 CREATE TABLE t_cameraStatus (internalID INTEGER NOT NULL PRIMARY KEY,
     statusID CHAR(16) CHARACTER SET OCTETS, cameraID CHAR(64), validFrom BIGINT, softwareVersion INTEGER,
     orientationAltitude FLOAT, orientationAzimuth FLOAT, orientationRotation FLOAT, orientationError FLOAT,
     widthOfField FLOAT, locationLatitude FLOAT, locationLongitude FLOAT, locationError FLOAT,
-    locationGPS flag, lens VARCHAR(40), sensor VARCHAR(40), instURL VARCHAR(255), instName VARCHAR(255));
+    locationGPS "BOOLEAN", lens VARCHAR(40), sensor VARCHAR(40), instURL VARCHAR(255), instName VARCHAR(255));
 CREATE TABLE t_visibleRegions (cameraStatusID INTEGER REFERENCES t_cameraStatus ON DELETE CASCADE,
     region INTEGER, pointOrder INTEGER, x INTEGER, y INTEGER);
 CREATE TABLE t_event (internalID INTEGER NOT NULL PRIMARY KEY, eventID CHAR(16) CHARACTER SET OCTETS,
@@ -45,8 +45,9 @@ CREATE TABLE t_event_to_file (fileID INTEGER NOT NULL, eventID INTEGER NOT NULL,
     sequenceNumber INTEGER, PRIMARY KEY (fileID, eventID));
 CREATE TABLE t_exportConfig (internalID INTEGER NOT NULL PRIMARY KEY,
     exportConfigID CHAR(16) CHARACTER SET OCTETS, exportType VARCHAR(10), searchString VARCHAR(2048),
-    targetURL VARCHAR(255), targetUser VARCHAR(255), targetPassword VARCHAR(255), exportName VARCHAR(255),
-    description VARCHAR(2048), active flag);
+    targetURL VARCHAR(255), targetUser VARCHAR(255), targetPassword VARCHAR(255),
+    exportName VARCHAR(255) CHARACTER SET NONE,
+    description VARCHAR(2048), active "BOOLEAN");
 CREATE TABLE t_eventExport (eventID INTEGER REFERENCES t_event ON DELETE CASCADE,
     exportConfig INTEGER REFERENCES t_exportConfig ON DELETE CASCADE, exportTime BIGINT, exportState INTEGER);
 CREATE TABLE t_fileExport (fileID INTEGER REFERENCES t_file ON DELETE CASCADE,

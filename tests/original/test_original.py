@@ -168,6 +168,7 @@ def test_exports_come_disabled_and_send_nothing_again(db: MeteorDatabase, old: P
     assert configs.keys() == {world.FILE_EXPORT, world.EVENT_EXPORT}
     assert not any(config.enabled for config in configs.values())
     assert {config.password for config in configs.values()} == {"geheim ☄"}
+    assert configs[world.EVENT_EXPORT].name == "Büro"
     with db.transactions.reading() as connection:
         kept = connection.execute(select(tables.export_config.c.target_secret)).scalars().all()
     assert not any("geheim" in secret for secret in kept)

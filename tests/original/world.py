@@ -91,7 +91,10 @@ def _add_events(node: LegacyNode, first: int, far: int, files: dict[UUID, int]) 
         FILE_EXPORT, "file", '{"limit": 0, "skip": 0, "meta": [], "exclude_events": true}'
     )
     to_event = node.add_export(
-        EVENT_EXPORT, "event", json.dumps({"camera_ids": [CAMERA], "exclude_incomplete": 1})
+        EVENT_EXPORT,
+        "event",
+        json.dumps({"camera_ids": [CAMERA], "exclude_incomplete": 1}),
+        exportName=b"B\xfcro",  # as a driver wrote it that did not know of character sets
     )
     node.add_export(BROKEN_EXPORT, "file", "{not json")
     for file_id, state in ((NOTED, 0), (LATE, 1)):
