@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 
-from flup.server.fcgi import WSGIServer
-
 from meteorpi_server import MeteorApp, admin_api, importer_api, node_api, query_api
 from meteorpi_server.deployment import start_exporter
+from meteorpi_server.fastcgi import PatientServer
 from meteorpi_server.fronting import behind_web_server
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
@@ -35,4 +34,4 @@ if settings.export:
 application = behind_web_server(meteor_app.app, settings)
 
 if __name__ == "__main__":
-    WSGIServer(application, multithreaded=True, maxThreads=settings.threads).run()
+    PatientServer(application, settings.threads).run()
