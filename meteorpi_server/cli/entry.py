@@ -38,7 +38,7 @@ EXIT_INTERRUPTED: Final = 130
 COMMANDS: Final[Mapping[str, str]] = {
     "init": "init",
     "deploy": "installing",
-    "doctor": "doctor",
+    "doctor": "doctor.command",
     "settings": "settings",
     "serve": "running",
     "export": "running",

@@ -1,17 +1,14 @@
-"""``init``, ``deploy``, ``settings``, ``doctor``, ``delete`` and ``verify``."""
+"""``init``, ``deploy``, ``settings``, ``delete`` and ``verify``."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_model import now
-from meteorpi_server.cli import doctor
 from meteorpi_server.settings import Settings
-from tests.cli.conftest import OWN_CAMERA, START, Meteorpi, add_file, add_status
+from tests.cli.conftest import OWN_CAMERA, Meteorpi, add_file, add_status
 
 
 @pytest.mark.contract("issue-2.7/upkeep")
@@ -76,83 +73,6 @@ def test_settings_are_listed_without_secrets(meteorpi: Meteorpi, monkeypatch: py
     assert {row["name"] for row in done.rows} == set(vars(Settings()))
     assert "hush" not in done.out
     assert "METEORPI_FILE_STORE" in meteorpi("settings").out
-
-
-@pytest.mark.contract("issue-2.7/upkeep")
-def test_doctor_finds_nothing_wrong_with_a_good_node(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
-    node.create_or_update_user("ada", "a long one", ["user", "camera_admin"])
-
-    done = meteorpi("doctor", "--json")
-
-    assert done.code == 0
-    assert {row["level"] for row in done.rows} <= {"ok", "note"}
-    assert {"python", "database", "file store", "space", "clock", "secret key"} <= {
-        row["subject"] for row in done.rows
-    }
-
-
-def test_doctor_says_how_to_mend_a_missing_database(meteorpi: Meteorpi) -> None:
-    done = meteorpi("doctor")
-
-    assert done.code == 1
-    assert "meteorpi init" in done.out
-    assert "Traceback" not in done.err
-
-
-@pytest.mark.contract("B-53", "issue-2.7/upkeep")
-def test_doctor_tries_the_passwords_that_everybody_tries(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
-    node.create_or_update_user("ada", "ada", ["user", "camera_admin"])
-
-    done = meteorpi("doctor")
-
-    assert done.code == 1
-    assert "ada has a password" in done.out
-
-
-def test_doctor_sees_a_key_that_others_can_read(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
-    meteorpi("exports", "add", "file", "http://hub/import", "u", "--password-file", "-", given="x\n")
-    key = node.secret_box.key_file
-    assert key is not None
-    assert meteorpi("doctor").code == 0
-    key.chmod(0o644)
-
-    done = meteorpi("doctor")
-
-    assert done.code == 1
-    assert f"chmod 600 {key}" in done.out
-
-
-def test_doctor_reports_exports_that_fail_and_data_from_the_future(
-    meteorpi: Meteorpi, node: MeteorDatabase
-) -> None:
-    meteorpi("exports", "add", "file", "http://hub/import", "u", "--password-file", "-", given="x\n")
-    (stored,) = node.get_export_configurations()
-    assert stored.config_id is not None
-    node.record_export_failure(stored.config_id, "connection refused", 4)
-    minutes = int((now() - START) / timedelta(minutes=1)) + 60
-    add_file(node, minutes)
-
-    findings = {row["subject"]: row for row in meteorpi("doctor", "--json").rows}
-
-    assert "connection refused" in findings["exports"]["detail"]
-    assert findings["clocks"]["level"] == "warning"
-
-
-def test_doctor_goes_on_after_a_check_that_failed(
-    meteorpi: Meteorpi, node: MeteorDatabase, home: Path
-) -> None:
-    (home / "files").rename(home / "elsewhere")
-    (home / "files").write_text("in the way")
-
-    done = meteorpi("doctor")
-
-    assert done.code == 1
-    assert "Traceback" not in done.err
-
-
-@pytest.mark.parametrize(("time", "level"), [(datetime(1970, 1, 2), "error"), (datetime(2026, 1, 1), "ok")])
-def test_clock_that_was_never_set_is_seen(time: datetime, level: str) -> None:
-    assert doctor.check_clock(time).level == level
 
 
 @pytest.mark.contract("14.4/delete-data")

@@ -32,8 +32,19 @@ class Certificates:
         return ssl.create_default_context(cafile=str(self.authority))
 
 
-def make_certificates(directory: Path) -> Certificates:
-    """Make an authority and a certificate for 127.0.0.1 that is valid for an hour."""
+HOUR = datetime.timedelta(hours=1)
+
+
+def make_certificates(
+    directory: Path, *, address: str = "127.0.0.1", valid_for: datetime.timedelta = HOUR
+) -> Certificates:
+    """Make an authority and a certificate for 127.0.0.1 that is valid for an hour.
+
+    Args:
+        directory: where to put them.
+        address: the host that it is made for, if it is to be another one.
+        valid_for: from now on; less than nothing makes one that has ended.
+    """
     authority_key, server_key = (
         ec.generate_private_key(ec.SECP256R1()),
         ec.generate_private_key(ec.SECP256R1()),
@@ -44,11 +55,11 @@ def make_certificates(directory: Path) -> Certificates:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    host = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    host = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     server = (
-        _builder(host, name, server_key.public_key())
+        _builder(host, name, server_key.public_key(), valid_for)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
         )
         .sign(authority_key, hashes.SHA256())
     )
@@ -62,7 +73,10 @@ def make_certificates(directory: Path) -> Certificates:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    valid_for: datetime.timedelta = HOUR,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -71,6 +85,6 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - datetime.timedelta(days=400))
+        .not_valid_after(now + valid_for)
     )
