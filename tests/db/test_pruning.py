@@ -18,6 +18,7 @@ from sqlalchemy import event as engine_event
 from sqlalchemy import insert, select
 
 from meteorpi_db import MeteorDatabase, NewEvent, NewFile, tables
+from meteorpi_db.records import retention
 from meteorpi_db.retention import RetentionRule
 from meteorpi_model import EventSearch, ExportConfiguration, FileRecordSearch, NSString
 from meteorpi_model.errors import InvalidDocumentError, UnavailableError
@@ -575,6 +576,36 @@ def test_event_that_takes_up_a_file_meanwhile_keeps_it(
         assert event is not None
         assert [record.file_id for record in event.file_records] == [file_id]
         assert b"".join(db.open_content(file_id)) == b"picture"
+
+
+@pytest.mark.contract("issue-3.5/prune-meanwhile")
+@pytest.mark.engines("postgresql", "firebird", "firebird-embedded")  # SQLite lets nobody write meanwhile
+def test_event_registered_between_decision_and_deletion_keeps_its_files(
+    db: MeteorDatabase,
+    open_database: OpenDatabase,
+    clock: StandingClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = open_database(clock=clock)
+    taken, free = add_file(db, 40), add_file(db, 41)
+    events: list[UUID] = []
+    delete = retention.delete_files
+
+    def adopt_then_delete(connection: Any, pks: Any) -> None:
+        if not events:
+            events.append(add_event(other, 40, [taken]))
+        delete(connection, pks)
+
+    monkeypatch.setattr(retention, "delete_files", adopt_then_delete)
+
+    report = db.prune(FRAMES_30)
+
+    assert report.total.files == 1
+    assert held(db) == {taken, *events}
+    assert not db.has_file_id(free)
+    event = db.get_event(events[0])
+    assert event is not None
+    assert [record.file_id for record in event.file_records] == [taken]
 
 
 @pytest.mark.contract("issue-3.5/prune-meanwhile")
