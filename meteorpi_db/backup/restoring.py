@@ -291,7 +291,10 @@ def _key_of(snapshot: Path, manifest: Manifest) -> bytes | None:
     if manifest.key_sha256 is None:
         return None
     with backup_errors("read the key"):
-        return (snapshot / KEY_FILE).read_bytes()
+        try:
+            return (snapshot / KEY_FILE).read_bytes()
+        except FileNotFoundError as error:
+            raise BackupDamagedError(f"the backup has no file {KEY_FILE}") from error
 
 
 def _rows(snapshot: Path, table: Table) -> Iterator[Values]:
