@@ -78,7 +78,7 @@ def hidden(backups: Path) -> list[str]:
     return [path.name for path in backups.rglob(".*")]
 
 
-@pytest.mark.contract("issue-3.5/backup")
+@pytest.mark.contract("issue-3.5/backup-faults")
 def test_kill_at_any_step_of_a_backup_leaves_the_older_ones_and_no_half_one(
     small: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -117,7 +117,7 @@ def moments_worth_trying(moments: list[str]) -> list[int]:
     return chosen
 
 
-@pytest.mark.contract("issue-3.5/backup")
+@pytest.mark.contract("issue-3.5/backup-faults")
 def test_kill_at_any_step_of_the_first_backup_can_be_repeated(small: MeteorDatabase, tmp_path: Path) -> None:
     recording = RecordingDisk(**PRIVATE)
     make(small, tmp_path / "whole", recording, None)
@@ -159,7 +159,7 @@ def restore_to(path: Path, backups: Path, step: str | None = None) -> bool:
         return restoring.restore(node, Repository(backups), now(), options=options).is_complete
 
 
-@pytest.mark.contract("issue-3.5/restore")
+@pytest.mark.contract("issue-3.5/backup-faults")
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_restore_is_repeated_or_was_complete(
     db: MeteorDatabase, backups: Path, tmp_path: Path, step: str
@@ -224,7 +224,7 @@ def outcome(action: Callable[[], Any]) -> str:
         return type(error).__name__
 
 
-@pytest.mark.contract("issue-3.5/backup", "faults/full-disk")
+@pytest.mark.contract("issue-3.5/backup-faults", "faults/full-disk")
 def test_full_disk_ends_the_backup_and_keeps_the_older_ones(tmp_path: Path) -> None:
     done = subprocess.run(
         [*own_namespace(), sys.executable, "-m", __spec__.name, str(tmp_path)],

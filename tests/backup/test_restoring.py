@@ -95,7 +95,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @ON_SQLITE
-@pytest.mark.contract("issue-3.5/restore")
+@pytest.mark.contract("issue-3.5/restore-damaged")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_part_is_refused_and_named(
     snapshot: Path, restore: Restore, backups: Path, target: Path, damage: str
@@ -116,7 +116,7 @@ def test_damaged_part_is_refused_and_named(
 
 
 @ON_SQLITE
-@pytest.mark.contract("issue-3.5/restore")
+@pytest.mark.contract("issue-3.5/restore-damaged")
 @pytest.mark.parametrize(
     ("spoil", "finding"), [(flip_a_bit, "damaged"), (cut, "damaged"), (Path.unlink, "missing")]
 )
@@ -184,7 +184,7 @@ def test_manifest_that_makes_no_sense_is_refused(
 
 
 @ON_SQLITE
-@pytest.mark.contract("issue-3.5/restore")
+@pytest.mark.contract("issue-3.5/restore-versions")
 def test_backup_of_newer_software_is_refused(snapshot: Path, restore: Restore, target: Path) -> None:
     rewrite(snapshot, lambda document: document.update(schema_version=99))
     with pytest.raises(SchemaVersionError, match="version 99"):
@@ -213,7 +213,7 @@ def next_schema() -> Schema:
     return Schema(metadata, steps)
 
 
-@pytest.mark.contract("issue-3.5/restore")
+@pytest.mark.contract("issue-3.5/restore-versions")
 def test_backup_of_the_schema_before_is_carried_forward(
     snapshot: Path, backups: Path, bare_database: str, tmp_path: Path, db: MeteorDatabase
 ) -> None:

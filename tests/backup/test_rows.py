@@ -105,7 +105,7 @@ def without_given_names(transactions: Transactions) -> dict[str, object]:
     return found
 
 
-@pytest.mark.contract("issue-3.5/restore")
+@pytest.mark.contract("issue-3.5/restore-versions")
 def test_tables_made_from_their_shapes_equal_the_usual_ones(bare_database: str, db_path: str) -> None:
     metadata = metadata_from({table.name: describe_table(table) for table in ALL_TABLES})
 
