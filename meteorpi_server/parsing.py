@@ -16,7 +16,7 @@ from uuid import UUID
 
 from flask import request
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from meteorpi_model import EventSearch, FileRecordSearch
 from meteorpi_model.errors import InvalidDocumentError
@@ -140,11 +140,19 @@ def json_body() -> Mapping[str, object]:
     """
     if request.mimetype in _FORM_TYPES:
         raise UnsupportedMediaType(f"the body must be application/json, not {request.mimetype}")
-    request.max_content_length = current_settings().max_document_bytes
-    value = load_json(request.get_data(cache=False))
+    value = load_json(_body(current_settings().max_document_bytes))
     if not isinstance(value, dict):
         raise InvalidDocumentError(f"the body must be a JSON object, not {type(value).__name__}")
     return value
+
+
+def _body(limit: int) -> bytes:
+    """All of the body; one of unknown length would be cut off at a limit, and nothing said about it."""
+    request.max_content_length = limit + 1
+    body = request.get_data(cache=False)
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    return body
 
 
 def hex_id(text: str, name: str = "id") -> UUID:

@@ -8,10 +8,12 @@ import json
 import os
 import pwd
 import signal
+import socket
 import stat
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -167,21 +169,25 @@ class DeployedNode(PrivateServer):
             connection.close()
 
     def memory_bytes(self) -> int:
-        """Memory that the application's processes have at present (``VmRSS``), all together."""
-        return sum(_kibibytes(pid, "VmRSS") for pid in self.processes()) * 1024
+        """Memory that all processes have at present (``VmRSS``), together."""
+        return sum(_kibibytes(pid, "VmRSS") for pid in self.all_processes()) * 1024
 
     def peak_memory_bytes(self) -> int:
         """The sum of the most that each of them ever had since :meth:`forget_peaks` (``VmHWM``)."""
-        return sum(_kibibytes(pid, "VmHWM") for pid in self.processes()) * 1024
+        return sum(_kibibytes(pid, "VmHWM") for pid in self.all_processes()) * 1024
 
     def forget_peaks(self) -> None:
         """Let peaks begin at what is in use now (proc(5), ``clear_refs``)."""
-        for pid in self.processes():
+        for pid in self.all_processes():
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
-    def descriptors(self) -> int:
-        """Number of files and sockets that the application's processes hold open."""
-        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.processes())
+    def open_files(self) -> list[str]:
+        """What the processes hold open, as proc(5) names it: paths, ``socket:[...]`` and the like."""
+        return [link for pid in self.all_processes() for link in _links(pid)]
+
+    def has_open(self, connection: str) -> bool:
+        """Whether a process holds content, or its end of a connection, as :func:`far_end` names it."""
+        return any(name == connection or f"{self.data}/files/" in name for name in self.open_files())
 
     def _is_ready(self) -> bool:
         return super()._is_ready() and self.answers()
@@ -201,6 +207,16 @@ class DeployedNode(PrivateServer):
         return super()._choose_account() if is_checkout_open() else None
 
 
+def far_end(connection: socket.socket) -> str | None:
+    """The other end of a connection on this machine, as proc(5) names it; None before it is accepted."""
+    places = [f"0100007F:{port:04X}" for port in (connection.getpeername()[1], connection.getsockname()[1])]
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        fields = line.split()
+        if fields[1:3] == places and fields[9] != "0":
+            return f"socket:[{fields[9]}]"
+    return None
+
+
 def is_checkout_open() -> bool:
     """Whether a service account can read the code and the interpreter."""
     places = (REPOSITORY, Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve())
@@ -214,6 +230,14 @@ def _read(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
+
+
+def _links(pid: int) -> Iterator[str]:
+    """What the descriptors of a process lead to; those that are closed meanwhile are left out."""
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                yield str(entry.readlink())
 
 
 def _kibibytes(pid: int, name: str) -> int:

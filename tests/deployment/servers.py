@@ -92,7 +92,7 @@ class GunicornNode(DeployedNode):
         return [
             *(sys.executable, "-m", "gunicorn", f"--bind={LOOPBACK}:{self.port}", "--worker-class=gthread"),
             *(f"--workers={self.processes_wanted}", f"--threads={self.threads}", "--no-control-socket"),
-            *("--graceful-timeout=30", "--limit-request-line=8190"),
+            *("--graceful-timeout=30", "--limit-request-line=0"),
             *(f"--pythonpath={script.parent}", f"{script.stem}:application"),
         ]
 
