@@ -37,6 +37,12 @@ def served(database: MeteorDatabase, settings: Settings) -> Iterator[int]:
     assert not thread.is_alive()
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of these tests does not hurry."""
+    monkeypatch.setattr(website, "PAUSE_SECONDS", 0.0)
+
+
 @pytest.fixture
 def port(node: MeteorDatabase) -> Iterator[int]:
     add_file(node, 1, b"a picture of the sky")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,44 @@ def test_settings_are_listed_without_secrets(meteorpi: Meteorpi, monkeypatch: py
     assert {row["name"] for row in done.rows} == set(vars(Settings()))
     assert "hush" not in done.out
     assert "METEORPI_FILE_STORE" in meteorpi("settings").out
+
+
+@pytest.mark.contract("issue-3.6/file")
+def test_settings_say_where_each_value_came_from(
+    meteorpi: Meteorpi, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = home / "meteorpi.toml"
+    config.write_text("port = 1\nthreads = 2\n")
+    monkeypatch.setenv("METEORPI_THREADS", "3")
+
+    done = meteorpi("--config", config, "--log-level", "debug", "settings", "--json")
+
+    found = {row["name"]: (row["value"], row["origin"]) for row in done.rows}
+    assert found["port"] == ("1", "file")
+    assert found["threads"] == ("3", "environment")
+    assert found["log_level"] == ("DEBUG", "option")
+    assert found["host"] == ("127.0.0.1", "default")
+    assert f"configuration file: {config}" in meteorpi("--config", config, "settings").out
+
+
+@pytest.mark.contract("issue-3.6/file")
+def test_settings_are_printed_as_a_file_that_gives_them_again(meteorpi: Meteorpi, home: Path) -> None:
+    config = home / "meteorpi.toml"
+
+    config.write_text(meteorpi("settings", "--toml").out)
+
+    settings = Settings.load({}, config)
+    assert settings.db_path == str(home / "node.db")
+    assert settings.installation_id == OWN_CAMERA
+    assert Settings.load(dict(os.environ)) == settings
+
+
+@pytest.mark.contract("issue-3.6/file")
+def test_option_that_is_no_value_is_named(meteorpi: Meteorpi) -> None:
+    done = meteorpi("--log-level", "loud", "settings")
+
+    assert done.code == 2
+    assert "--log-level: must be one of DEBUG" in done.err
 
 
 @pytest.mark.contract("14.4/delete-data")

@@ -33,8 +33,8 @@ _REMEDIES: Final[dict[str, dict[str, str]]] = {
         "nginx": "proxy_http_version 1.1",
     },
     "limit": {
-        "apache": "LimitRequestBody 0",
-        "lighttpd": "server.max-request-size = 0",
+        "apache": "LimitRequestBody of max_upload_bytes and 1 MiB more",
+        "lighttpd": "server.max-request-size of max_upload_bytes and 1 MiB more, in KiB",
         "nginx": "client_max_body_size 0",
     },
     "slashes": {
