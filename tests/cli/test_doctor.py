@@ -138,7 +138,7 @@ def test_clock_that_was_never_set_is_seen(time: datetime, level: str) -> None:
     assert found.level == level
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-clock")
 @pytest.mark.parametrize(("answer", "level"), [(True, "ok"), (False, "warning"), (None, "note")])
 def test_clock_that_nothing_keeps_right_is_seen(answer: bool | None, level: str) -> None:
     (found,) = machine.check_synchronisation(lambda: answer)
@@ -153,7 +153,7 @@ def test_kernel_tells_about_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.is_clock_synchronised() in (True, False, None)
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-permissions")
 @pytest.mark.parametrize(
     ("mode", "text", "subject", "remedy"),
     [
@@ -180,7 +180,7 @@ def test_configuration_that_others_could_read_or_change_is_found(
     assert "hush" not in done.out
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-permissions")
 def test_file_of_a_password_that_everybody_can_read_is_found(
     meteorpi: Meteorpi, node: MeteorDatabase, home: Path
 ) -> None:
@@ -198,7 +198,7 @@ def test_file_of_a_password_that_everybody_can_read_is_found(
     assert f"chmod 640 {secret}" in done.out
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-permissions")
 def test_database_file_that_everybody_may_change_is_found(
     meteorpi: Meteorpi, node: MeteorDatabase, home: Path
 ) -> None:
@@ -207,7 +207,7 @@ def test_database_file_that_everybody_may_change_is_found(
     assert by_subject(meteorpi("doctor", "--json").rows)["database file"]["level"] == "error"
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-database")
 def test_damaged_database_is_found(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
     node.close()
     with closing(sqlite3.connect(home / "node.db")) as connection:
@@ -250,7 +250,7 @@ def doctor_in_namespace(home: Path, mount: str, database: str = "disk/node.db") 
 INIT = f"{sys.executable} -m meteorpi_server.cli init --yes >&2"
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-disk")
 def test_full_memory_disk_is_found(home: Path) -> None:
     fill = 'head -c 100000000 /dev/zero > "$1/rest" 2>/dev/null; true'
     findings = doctor_in_namespace(
@@ -264,7 +264,7 @@ def test_full_memory_disk_is_found(home: Path) -> None:
     assert (kind["level"], "tmpfs" in kind["detail"]) == ("warning", True)
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-disk")
 def test_disk_without_inodes_is_found(home: Path) -> None:
     fill = 'i=0; while [ $i -lt 60 ]; do touch "$1/$i" || break; i=$((i+1)); done 2>/dev/null; true'
     findings = doctor_in_namespace(
@@ -274,7 +274,7 @@ def test_disk_without_inodes_is_found(home: Path) -> None:
     assert any("inodes left" in row["detail"] for row in findings if row["level"] == "warning")
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-disk")
 def test_read_only_disk_is_found(home: Path) -> None:
     findings = doctor_in_namespace(
         home, f'mount -t tmpfs -o size=20m tmpfs "$1" && {INIT} && mount -o remount,ro "$1"'
@@ -285,7 +285,7 @@ def test_read_only_disk_is_found(home: Path) -> None:
     assert any("read-only" in row["detail"] or "readonly" in row["detail"] for row in found), found
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-disk")
 @pytest.mark.parametrize(
     ("subject", "kind", "source", "level"),
     [
@@ -315,7 +315,7 @@ def test_disk_of_a_folder_is_the_innermost_one() -> None:
     assert found.point == Path("/srv/a")
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-exports")
 def test_exporter_that_vanished_is_found(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("exports", "add", "file", "http://127.0.0.1:9/import", "u", "--password-file", "-", given="x\n")
     assert "exporter" not in by_subject(meteorpi("doctor", "--json").rows)
@@ -327,7 +327,7 @@ def test_exporter_that_vanished_is_found(meteorpi: Meteorpi, node: MeteorDatabas
     assert "systemctl start meteorpi-export" in found["remedy"]
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-exports")
 def test_work_that_nobody_does_is_found(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
     meteorpi("exports", "add", "file", "http://127.0.0.1:9/import", "u", "--password-file", "-", given="x\n")
     add_file(node, 1)
@@ -344,7 +344,7 @@ def test_work_that_nobody_does_is_found(meteorpi: Meteorpi, node: MeteorDatabase
     assert "suspended" in node_checks.state_finding("x", suspended, now()).detail
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-clock")
 def test_clock_of_an_export_target_is_compared(server: Any) -> None:
     front = Meddler(answer=lambda head: having("Date: Thu, 01 Jan 2015 00:00:00 GMT")(without("Date")(head)))
     with in_front_of(server.port, front) as port:
@@ -355,7 +355,7 @@ def test_clock_of_an_export_target_is_compared(server: Any) -> None:
     assert "timedatectl" in wrong.remedy
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-database")
 def test_engines_tell_about_themselves(db: MeteorDatabase) -> None:
     findings = list(database_checks.check_database(db))
 
@@ -366,7 +366,7 @@ def test_engines_tell_about_themselves(db: MeteorDatabase) -> None:
     assert ["fsync" in each.remedy for each in amiss] == ([True] if is_hasty else []), amiss
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-database")
 def test_facts_of_engines_are_judged() -> None:
     facts = EngineFacts(
         engine="PostgreSQL",
@@ -384,7 +384,7 @@ def test_facts_of_engines_are_judged() -> None:
     assert all(each.remedy for each in found)
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-permissions")
 def test_account_that_may_not_write_is_told_so(meteorpi: Meteorpi) -> None:
     with tempfile.TemporaryDirectory(prefix="meteorpi-doctor-") as name:
         folder = Path(name)

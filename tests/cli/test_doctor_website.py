@@ -64,7 +64,7 @@ def spoilt(findings: list[Finding]) -> dict[str, Finding]:
     return {each.subject: each for each in findings if each.level in ("warning", "error")}
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 def test_good_deployment_has_nothing_to_mend(node: MeteorDatabase, port: int) -> None:
     with in_front_of(port, Meddler()) as front:
         findings = look(front, node)
@@ -81,7 +81,7 @@ def decoded(head: bytes) -> bytes:
     return head.replace(b"%2F", b"/").replace(b"//b", b"/b")
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 @pytest.mark.parametrize(
     ("meddler", "subject", "remedy"),
     [
@@ -168,7 +168,7 @@ def test_what_a_web_server_spoils_is_found_with_a_remedy(
     assert remedy in found[subject].remedy
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 def test_file_that_the_web_server_should_send_and_does_not_is_found(port: int) -> None:
     """As when the node hands contents over and the web server has never heard of it."""
 
@@ -191,7 +191,7 @@ def test_file_that_the_web_server_should_send_and_does_not_is_found(port: int) -
     assert "file_offload" in found["contents"].remedy
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 def test_caller_who_can_choose_the_own_address_is_found(node: MeteorDatabase, trusting_port: int) -> None:
     with in_front_of(trusting_port, Meddler()) as front:
         assert "choose the address" in spoilt(look(front, node))["addresses"].detail
@@ -203,7 +203,7 @@ def test_caller_who_can_choose_the_own_address_is_found(node: MeteorDatabase, tr
         assert "addresses" not in spoilt(look(front, node))
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 def test_proxy_that_hides_who_calls_is_found(node: MeteorDatabase, trusting_port: int) -> None:
     hiding = Meddler(
         request=lambda head: having("X-Forwarded-For: 192.0.2.1")(without("X-Forwarded-For")(head))
@@ -232,7 +232,7 @@ def test_url_that_is_none_is_refused(meteorpi: Meteorpi) -> None:
     assert "--url" in done.err
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 def test_silence_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         closed = silent.getsockname()[1]
@@ -249,7 +249,7 @@ def test_wrong_path_is_found(port: int) -> None:
     assert "url_path" in spoilt(findings)["web server"].remedy
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-tls")
 @pytest.mark.parametrize(
     ("options", "trusts", "level", "words"),
     [
@@ -284,7 +284,7 @@ def _refuse_in_plain_text(plain: socket.socket) -> None:
             pass
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-tls")
 def test_port_that_speaks_no_tls_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as plain:
         speaker = threading.Thread(target=_refuse_in_plain_text, args=(plain,))
@@ -296,7 +296,7 @@ def test_port_that_speaks_no_tls_is_found() -> None:
     assert "no TLS" in found.detail
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-tls")
 def test_unencrypted_answers_beside_tls_are_found(port: int) -> None:
     site = Site("https://127.0.0.1/api")
     redirect = b"HTTP/1.1 301 Moved\r\nLocation: https://127.0.0.1/api/health\r\nContent-Length: 0\r\n\r\n"

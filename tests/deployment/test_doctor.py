@@ -112,7 +112,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 @pytest.mark.parametrize("server", [ApacheNode, LighttpdNode, NginxNode])
 def test_samples_need_no_doctor(
     deploy: Callable[..., DeployedNode], server: type[DeployedNode], open_folder: Path
@@ -126,7 +126,7 @@ def test_samples_need_no_doctor(
     assert {each.subject for each in findings} >= {"tls", "authorization", "contents", "ranges", "addresses"}
 
 
-@pytest.mark.contract("issue-3.4/doctor")
+@pytest.mark.contract("issue-3.4/doctor-web")
 @pytest.mark.parametrize(
     ("server", "remedies"),
     [
