@@ -23,7 +23,7 @@ from meteorpi_db import forking
 from meteorpi_db.dialects import (
     Backend,
     ConnectionLostError,
-    DuplicateKeyError,
+    ConstraintError,
     TransactionConflictError,
     backend_for,
 )
@@ -107,9 +107,10 @@ class Transactions:
                 logger.debug("write repeated after conflict pause_seconds=%.3f", pause_seconds)
                 time.sleep(random.uniform(0, pause_seconds))
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
-            except (DuplicateKeyError, _LostBeforeCommitError) as error:
-                # A key that another transaction committed meanwhile is visible to a second try, which can
-                # take the way for known rows; a dead connection is replaced. Neither is worth a third try.
+            except (ConstraintError, _LostBeforeCommitError) as error:
+                # A key that another transaction committed meanwhile, or a row that it took away, is so for a
+                # second try too, which can take another way; a dead connection is replaced. Neither is worth
+                # a third try.
                 if type(error) in forgiven:
                     raise
                 forgiven.add(type(error))
