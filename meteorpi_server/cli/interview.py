@@ -73,7 +73,7 @@ def ask_for_node(plan: Plan, present: Settings, role: str | None) -> Plan:
         "url_path",
         "The samples for Apache, LigHTTPD and nginx serve the node below /api.",
         "Path below which it is served",
-        present.url_path or "/api",
+        present.url_path or ("/api" if plan.is_new else ""),
     )
     plan = _ask_for_administrator(plan)
     return _ask_for_export(plan) if role == "station" else plan
@@ -82,10 +82,10 @@ def ask_for_node(plan: Plan, present: Settings, role: str | None) -> Plan:
 def _ask_for_places(plan: Plan, present: Settings, role: str) -> Plan:
     folder = Path.cwd() if plan.config is None else data_folder(plan.config)
     if "db_path" not in plan.settings:
-        plan.settings["db_path"] = _ask_for_database(present, role, folder)
+        plan.settings["db_path"] = _ask_for_database(plan, present, role, folder)
     if is_on_server(plan.settings["db_path"]):
         plan = _ask_for_login(plan, present)
-    is_kept = present.file_store != Settings.file_store
+    is_kept = not plan.is_new or present.file_store != Settings.file_store
     _ask_setting(
         plan,
         "file_store",
@@ -97,12 +97,12 @@ def _ask_for_places(plan: Plan, present: Settings, role: str) -> Plan:
     return plan
 
 
-def _ask_for_database(present: Settings, role: str, folder: Path) -> str:
+def _ask_for_database(plan: Plan, present: Settings, role: str, folder: Path) -> str:
     _explain(
         "SQLite is one file and suits a station. A hub of many stations wants a PostgreSQL server.",
         "Firebird is for those who have it already.",
     )
-    is_kept = present.db_path != Settings.db_path
+    is_kept = not plan.is_new or present.db_path != Settings.db_path
     usual = engine_of(present.db_path) if is_kept else "postgresql" if role == "hub" else "sqlite"
     engine = _ask_choice("Database engine", _ENGINES, usual)
     places = {
@@ -167,9 +167,11 @@ def _ask_setting(
 
 
 def _ask(question: str, default: str | None, check: Callable[[str], str] = str) -> Any:
-    """The answer to `question`, which is asked again until `check` has no complaint."""
+    """The answer to `question`, which is asked again until `check` has no complaint; `default` needs none."""
 
     def checked(text: str) -> str:
+        if text == default:
+            return text
         try:
             return check(text.strip())
         except MeteorError as error:

@@ -42,24 +42,32 @@ class Plan:
     export_user: str | None = None
     export_password: str | None = field(default=None, repr=False)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no configuration file yet whose silence means something."""
+        return self.config is not None and not self.config.exists()
+
     def with_defaults(self, present: Settings) -> Plan:
-        """The plan with places for data beside its configuration, where nothing else has been said.
+        """The plan with places for data beside a new configuration, where nothing else has been said.
 
         Paths are made absolute: whoever reads the file may work in another directory.
         """
         if self.config is None:
             return self
-        folder = data_folder(self.config)
-        chosen = {"db_path": present.db_path, "file_store": present.file_store} | self.settings
-        if chosen["db_path"] == Settings.db_path:
-            chosen["db_path"] = f"sqlite:///{folder / 'meteorpi.db'}"
-        if chosen["file_store"] == Settings.file_store:
-            chosen["file_store"] = str(folder / "files")
-        chosen["db_path"] = absolute_db_path(chosen["db_path"])
-        chosen["file_store"] = absolute_store(chosen["file_store"])
+        chosen = dict(self.settings)
+        if self.is_new:
+            folder = data_folder(self.config)
+            chosen = {"db_path": present.db_path, "file_store": present.file_store} | chosen
+            if chosen["db_path"] == Settings.db_path:
+                chosen["db_path"] = f"sqlite:///{folder / 'meteorpi.db'}"
+            if chosen["file_store"] == Settings.file_store:
+                chosen["file_store"] = str(folder / "files")
+        for name, absolute in (("db_path", absolute_db_path), ("file_store", absolute_store)):
+            if name in chosen and (self.is_new or chosen[name] != getattr(present, name)):
+                chosen[name] = absolute(chosen[name])
         if self.export_to is not None:
             chosen["export"] = True  # harmless beside an export service: a lease keeps one at work
-        return replace(self, settings=self.settings | chosen)
+        return replace(self, settings=chosen)
 
     def check(self) -> None:
         """See that nothing is missing that cannot be guessed.

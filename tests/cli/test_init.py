@@ -148,6 +148,34 @@ def test_what_is_missing_names_its_option(
     assert named in done.err
 
 
+@pytest.mark.contract("issue-3.6/init")
+def test_file_that_was_written_by_hand_is_left_alone(meteorpi: Meteorpi, bare: Path, config: Path) -> None:
+    """What it does not say is a default, or up to the environment."""
+    config.parent.mkdir()
+    config.write_text("threads = 3\n")
+
+    unattended = meteorpi("--config", config, "init")
+    arguments = ["--config", str(config), "init", "--role", "station"]
+    if os.geteuid() == 0:
+        arguments += ["--account", "root"]
+    with at_terminal(arguments, bare, os.environ) as terminal:
+        for question in (
+            "Database engine",
+            "File of",
+            "Directory",
+            "Camera id",
+            "Path below",
+            "Administrator",
+        ):
+            terminal.answer(question, "")
+        terminal.answer("Import route", "")
+        code = terminal.finish()
+
+    assert (unattended.code, code) == (0, 0), unattended.err + terminal.seen
+    assert config.read_text() == "threads = 3\n"
+    assert (bare / "meteorpi.db").exists()
+
+
 def test_settings_without_a_file_to_keep_them_are_refused(meteorpi: Meteorpi, bare: Path) -> None:
     done = meteorpi("init", "--url-path", "/api")
 
