@@ -152,8 +152,13 @@ def _body(content: Content) -> Response:
 
 
 def _offloaded(content: Content) -> Response | None:
-    """An answer whose body the web server adds, None where it cannot. Length and ranges are its business."""
+    """An answer whose body the web server adds, None where it cannot. Length and ranges are its business.
+
+    Conditions that were found to hold are not: nginx would look at them again, without knowing our tags.
+    """
     if content.local_path is None or request.method != "GET" or not content.size:
+        return None
+    if "If-Match" in request.headers or "If-Unmodified-Since" in request.headers:
         return None
     with content.local_path() as path:
         header = offload_header(request.environ, current_settings(), path)

@@ -74,12 +74,15 @@ def believing_proxy(application: WSGIApplication, proxy: str) -> WSGIApplication
 
 
 def offload_header(environ: WSGIEnvironment, settings: Settings, path: Path) -> tuple[str, str] | None:
-    """The header that has the web server send the file at `path`; None where that was not agreed on."""
-    agreed = settings.file_offload
-    if not agreed or environ.get(OFFLOAD_VARIABLE) != agreed:
+    """The header that has the web server send the file at `path`.
+
+    Returns:
+        Name and value; None where that was not agreed on, or where `path` has characters that are
+        percent-encoded in addresses: LigHTTPD and nginx decode the header, mod_xsendfile 0.12 does not.
+    """
+    agreed, name = settings.file_offload, str(path)
+    if not agreed or environ.get(OFFLOAD_VARIABLE) != agreed or quote(name) != name:
         return None
-    # All of them decode it: unencoded, a percent sign in the name of a directory would mean something else.
-    name = quote(str(path))
     if agreed == "x-accel-redirect":
         return "X-Accel-Redirect", INTERNAL_PREFIX + name
     return "X-Sendfile", name
