@@ -63,7 +63,8 @@ def copy_database(source: Transactions, target: Transactions, progress: Progress
                 if progress is not None:
                     progress(done[0], total)
 
-            kept = fill(connection, SCHEMA.metadata, lambda table: rows_of(reading, table), advance)
+            carried = carried_tables(SCHEMA.metadata)
+            kept = fill(connection, carried, lambda table: rows_of(reading, table), advance)
             forget_marking(connection, SCHEMA.metadata)
             return CopyReport({name: digest.rows for name, digest in kept.items()})
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Table, func, insert, select
+from sqlalchemy import Connection, Table, func, insert, select
 
-from meteorpi_db.backup.dumping import carried_tables
 from meteorpi_db.backup.rows import LineDigest, Values, digest_of, line_of, rows_of
 from meteorpi_db.dialects import backend_of
 from meteorpi_model.errors import ConflictError, MeteorError
@@ -21,13 +20,13 @@ RowSource = Callable[[Table], Iterator[Values]]
 
 
 def fill(
-    connection: Connection, metadata: MetaData, source: RowSource, advance: Callable[[int], object]
+    connection: Connection, tables: Sequence[Table], source: RowSource, advance: Callable[[int], object]
 ) -> dict[str, LineDigest]:
     """Load every table and read it back; part of a transaction that the caller commits.
 
     Args:
         connection: of a writing transaction on a database without rows.
-        metadata: the tables.
+        tables: what to load, parents before children.
         source: where the rows come from.
         advance: told the number of rows whenever some were sent.
 
@@ -38,8 +37,7 @@ def fill(
         ConflictError: there are rows already, or a rule of the schema refuses one.
         MeteorError: the database gives other rows back than it was given.
     """
-    require_empty(connection, metadata)
-    tables = carried_tables(metadata)
+    require_empty(connection, tables)
     given = {table.name: _insert(connection, table, source(table), advance) for table in tables}
     kept = {table.name: digest_of(rows_of(connection, table)) for table in tables}
     for table in tables:
@@ -49,14 +47,14 @@ def fill(
     return kept
 
 
-def require_empty(connection: Connection, metadata: MetaData) -> None:
+def require_empty(connection: Connection, tables: Sequence[Table]) -> None:
     """Make sure that nothing is there that could be mixed with what comes.
 
     Raises:
         ConflictError: there are rows; it names the tables.
     """
     used = []
-    for table in carried_tables(metadata):
+    for table in tables:
         first = next(iter(table.primary_key.columns))
         if connection.execute(select(first).limit(1)).first() is not None:
             used.append(table.name)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import heapq
+import logging
 import os
 import re
 import shutil
@@ -26,7 +27,10 @@ from meteorpi_db.backup.depot import ContentDepot
 from meteorpi_db.backup.manifest import CONTENTS_PART, DATABASE
 from meteorpi_db.backup.parts import backup_errors, private_disk, write_file
 from meteorpi_db.filestore import Disk
+from meteorpi_db.filestore.failures import NO_LOCKS
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError, UnavailableError
+
+logger = logging.getLogger("meteorpi.db.backup")
 
 MARKER = "meteorpi-backups"
 SNAPSHOTS = "snapshots"
@@ -94,12 +98,20 @@ class Repository:
         except OSError as error:
             raise UnavailableError(f"the backups in {self.path} cannot be used: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            self._lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
-        except BlockingIOError as error:
-            raise UnavailableError(f"another backup or restore uses {self.path}; try again later") from error
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int, kind: int) -> None:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UnavailableError(f"another backup or restore uses {self.path}; try again later") from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise UnavailableError(f"{self.path} cannot be locked: {error.strerror}") from error
+            logger.warning("file system of the backups has no locks: run one backup at a time")
 
     def names(self) -> list[str]:
         """The complete snapshots, oldest first."""

@@ -48,6 +48,9 @@ logger = logging.getLogger("meteorpi.db.backup")
 Progress = Callable[[str, int, int], object]
 """Called with what is done (``check``, ``contents``, ``rows``, ``verify``), how far it is, and the whole."""
 
+REQUIRED = frozenset({"file_record", "event", "export_config"})
+"""Tables without which there is no node."""
+
 _NAMED = 5  # damaged things that a message names
 
 
@@ -154,6 +157,7 @@ class _Job:
 
     def run(self, snapshot: Path, now: datetime) -> RestoreReport:
         manifest = read_manifest(snapshot)
+        shapes_of(manifest)  # whether they can be read
         schema = schema_of(manifest, self._schema)
         require_fit_database(self._node.transactions, schema, self._schema)
         require_fit_key(self._node.key_file, _key_of(snapshot, manifest))
@@ -222,6 +226,7 @@ class _Job:
 
     def _load(self, snapshot: Path, manifest: Manifest, schema: Schema, lost: list[UUID]) -> int:
         transactions, metadata = self._node.transactions, shapes_of(manifest)
+        tables = [table for table in metadata.sorted_tables if table.name in manifest.tables]
         ensure_schema(transactions, create=True, schema=schema)
         adjustments = Adjustments(
             dropped_files=list(ids(manifest.dropped_files)),
@@ -232,7 +237,7 @@ class _Job:
 
         def operation(connection: Connection) -> int:
             counter = _RowCounter(sum(facts.rows for facts in manifest.tables.values()), self._told("rows"))
-            loaded = fill(connection, metadata, lambda table: _rows(snapshot, table), counter.advance)
+            loaded = fill(connection, tables, lambda table: _rows(snapshot, table), counter.advance)
             for name, digest in loaded.items():
                 if digest.hexadecimal != manifest.tables[name].digest:
                     raise MeteorError(f"the rows of {name} are not those of the backup")
@@ -265,9 +270,12 @@ class _RowCounter:
 def shapes_of(manifest: Manifest) -> MetaData:
     """The tables as they were when the backup was made."""
     try:
-        return metadata_from(manifest.shapes)
+        metadata = metadata_from(manifest.shapes)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BackupDamagedError("the shapes of the tables in the backup cannot be read") from error
+    if not REQUIRED <= set(manifest.tables) <= set(metadata.tables):
+        raise BackupDamagedError("the backup has no tables, or rows of tables that it does not describe")
+    return metadata
 
 
 def schema_of(manifest: Manifest, present: Schema) -> Schema:

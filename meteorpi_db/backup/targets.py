@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from meteorpi_db.backup.contents_list import read_contents
+from meteorpi_db.backup.dumping import carried_tables
 from meteorpi_db.backup.loading import require_empty
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore
@@ -28,7 +29,7 @@ def require_fit_database(transactions: Transactions, wanted: Schema, present: Sc
     with transactions.reading() as connection:
         version = schema_version(connection)
         if version == present.version:
-            require_empty(connection, present.metadata)
+            require_empty(connection, carried_tables(present.metadata))
     if version not in (0, wanted.version):
         raise ConflictError(
             f"the database has the tables of schema version {version}, but version {wanted.version} is"

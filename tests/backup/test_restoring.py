@@ -166,8 +166,18 @@ def rewrite(snapshot: Path, change: Callable[[dict[str, Any]], object]) -> None:
         lambda document: document["shapes"]["event"].pop("columns"),
         lambda document: document["shapes"]["event"]["columns"][0].update(type="unheard of"),
         lambda document: document.update(tables=[]),
+        lambda document: document.update(tables={}),
+        lambda document: document["shapes"].pop("audit_entry"),
     ],
-    ids=["member missing", "path for a table", "shape missing", "unknown type", "tables are none"],
+    ids=[
+        "member missing",
+        "path for a table",
+        "shape missing",
+        "unknown type",
+        "tables are none",
+        "no tables",
+        "table not described",
+    ],
 )
 def test_manifest_that_makes_no_sense_is_refused(
     snapshot: Path, restore: Restore, target: Path, change: Callable[[dict[str, Any]], object]
