@@ -185,6 +185,12 @@ class Loaded:
     path: Path | None
     secret_files: Mapping[str, str]
 
+    @property
+    def password_in_file(self) -> str | None:
+        """The password of the database, if it stands in the configuration file itself."""
+        is_there = self.origins.get("db_password") == "file" and not self.secret_files
+        return self.settings.db_password if is_there else None
+
     def as_toml(self) -> str:
         """A configuration file that sets what is set here. Secrets that no file holds are left out."""
         values = {name: getattr(self.settings, name) for name in declarations(Settings)}
@@ -207,7 +213,7 @@ def load_settings(
         ConfigurationError: as there.
     """
     declared = declarations(Settings)
-    chosen = _choose_file(environ, path)
+    chosen = choose_file(environ, path)
     sources = {
         "file": read_file(chosen, declared) if chosen else Source({}, {}),
         "environment": _read_environment(environ, declared),
@@ -238,10 +244,11 @@ def _row(declaration: Declaration, value: object, origin: str) -> SettingRow:
     )
 
 
-def _choose_file(environ: Mapping[str, str], path: Path | str | None) -> Path | None:
+def choose_file(environ: Mapping[str, str], path: Path | str | None) -> Path | None:
+    """The configuration file that `load_settings` reads with these arguments; an empty path is none."""
     named = environ.get(CONFIG_VARIABLE) if path is None else str(path)
     if named is not None:
-        return Path(named) if named else None
+        return Path(named) if named not in ("", ".") else None
     try:
         return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
     except OSError:

@@ -137,17 +137,25 @@ def configure(
     path = plan.config
     assert path is not None  # the caller has looked
     wanted = dict(plan.settings)
+    secret = path.absolute().with_name("db_password")
     if plan.db_password is not None:
-        secret = path.absolute().with_name("db_password")
-        write_atomically(secret, plan.db_password + "\n", SECRET_MODE)
-        if account is not None:
-            account.give(secret)
         wanted["db_password_file"] = str(secret)
-    if path.exists() and (found := differences(present, wanted)):
+    found = differences(present, wanted) if path.exists() else []
+    if found:
         question = f"{path} says otherwise about {', '.join(found)}"
         if not may_replace(question):
             raise ConfigurationError(f"{question}; --replace writes a new one and keeps the old")
-    if not path.exists() or differences(present, wanted):
+    is_written = bool(found) or not path.exists()
+    password = plan.db_password
+    if is_written and "db_password_file" not in wanted and (password := present.password_in_file):
+        wanted["db_password_file"] = str(
+            secret
+        )  # it was in the old file, and is never written into a new one
+    if password is not None and (is_written or password != present.settings.db_password):
+        write_atomically(secret, password + "\n", SECRET_MODE)
+        if account is not None:
+            account.give(secret)
+    if is_written:
         kept = write_config(path, complete_text(present, wanted))
         if account is not None:
             account.let_read(path)
@@ -199,6 +207,8 @@ def _permission(replace: bool, is_attended: bool) -> Callable[[str], bool]:
 
 
 def _warn_of_environment(output: Output, loaded: Loaded, wanted: Mapping[str, Any]) -> None:
+    if loaded.origins.get("db_password") == "environment" and not loaded.secret_files:
+        output.warn("db_password comes from the environment and is not written; --db-password-file keeps it")
     for name, value in wanted.items():
         if loaded.origins.get(name) == "environment" and getattr(loaded.settings, name) != value:
             output.warn(f"{PREFIX}{name.upper()} in the environment overrides {name} of the file")

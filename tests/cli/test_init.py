@@ -127,6 +127,18 @@ def test_configuration_is_replaced_only_when_told_and_the_old_one_kept(
 
 
 @pytest.mark.contract("issue-3.6/init")
+def test_password_of_the_old_file_moves_into_a_file_of_its_own(meteorpi: Meteorpi, config: Path) -> None:
+    config.parent.mkdir()
+    config.write_text('db_password = "hush"\n')
+
+    assert meteorpi("--config", config, "init", "--url-path", "/api", "--replace").code == 0
+
+    assert "hush" not in config.read_text()
+    assert Settings.load({}, config).db_password == "hush"
+    assert stat.S_IMODE((config.parent / "db_password").stat().st_mode) == 0o600
+
+
+@pytest.mark.contract("issue-3.6/init")
 @pytest.mark.parametrize(
     ("options", "named"),
     [

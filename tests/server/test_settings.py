@@ -190,9 +190,9 @@ def test_secrets_of_a_file_come_from_files_and_can_be_overridden(config: Path, t
     assert loaded.settings.db_password == "sesame"
     assert "sesame" not in loaded.as_toml()
     assert f'\ndb_password_file = "{secret}"\n' in loaded.as_toml()
-    overridden = load_settings({"METEORPI_DB_PASSWORD": "other"}, config)
-    assert overridden.settings.db_password == "other"
-    assert "other" not in overridden.as_toml()
+    overridden = load_settings({"METEORPI_DB_PASSWORD": "swordfish"}, config)
+    assert overridden.settings.db_password == "swordfish"
+    assert "swordfish" not in overridden.as_toml()
     assert str(secret) not in overridden.as_toml()
 
 

@@ -74,8 +74,7 @@ def _check_file(loaded: Loaded, path: Path) -> Iterator[Finding]:
     if mode & _OTHERS_WRITE:
         yield Finding("error", "configuration", f"{path} can be changed by others", f"chmod go-w {path}")
     url = parse_db_path(loaded.settings.db_path)
-    held = loaded.origins.get("db_password") == "file" and "db_password_file" not in loaded.secret_files
-    if (held or url.password) and mode & _OTHERS:
+    if (loaded.password_in_file or url.password) and mode & _OTHERS:
         yield Finding(
             "error",
             "configuration",
