@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from meteorpi_db import limits, tables
 from meteorpi_model import milliseconds_to_utc_datetime
@@ -81,3 +81,11 @@ def entries(connection: Connection, limit: int, before_id: int | None) -> list[A
         )
         for row in connection.execute(statement)
     ]
+
+
+def last_time_of(connection: Connection, action: str, since: int) -> int | None:
+    """When `action` was recorded last, not before `since`; both in milliseconds."""
+    statement = select(func.max(_ENTRY.c.recorded_at))
+    wanted = statement.where(_ENTRY.c.recorded_at >= since, _ENTRY.c.action == action)
+    found: int | None = connection.execute(wanted).scalar()
+    return found

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from meteorpi_db import limits, reports
+from meteorpi_db.accounts import audit
 from meteorpi_db.backup.copying import CopyReport, copy_database, require_no_exporter
 from meteorpi_db.backup.making import BackupReport, Node, back_up
 from meteorpi_db.backup.repository import Repository
@@ -22,6 +24,12 @@ from meteorpi_db.pruning import Pruner
 from meteorpi_db.records import contents, deletion
 from meteorpi_db.reports import DiskUsage, HourlyRate, Interval
 from meteorpi_db.retention import PruneReport, RetentionRule
+from meteorpi_model import milliseconds_to_utc_datetime
+
+BACKUP_MADE: Final = "backup.make"
+"""Action in the audit log: a backup that lacks nothing."""
+
+_BACKUPS_LOOKED_FOR_MILLISECONDS: Final = 30 * 24 * 3600 * 1000
 
 
 class UpkeepMethods(FacadePart):
@@ -38,6 +46,12 @@ class UpkeepMethods(FacadePart):
         """Numbers of what is held, and the bytes of all contents."""
         with self.transactions.reading() as connection:
             return reports.count_entities(connection)
+
+    def get_newest_file_times(self) -> dict[str, datetime]:
+        """For each camera the time of its newest file, UTC."""
+        with self.transactions.reading() as connection:
+            newest = reports.newest_file_times(connection)
+        return {camera: milliseconds_to_utc_datetime(time) for camera, time in newest.items()}
 
     def get_disk_usage(
         self, camera_id: str | None = None, after: datetime | None = None, before: datetime | None = None
@@ -119,6 +133,13 @@ class UpkeepMethods(FacadePart):
         )
         place = Repository(repository)
         return back_up(node, place, self.clock(), with_key=with_key, keep=keep, progress=progress)
+
+    def get_last_backup_time(self) -> datetime | None:
+        """When the last backup was made that lacks nothing; None when there was none in thirty days."""
+        since = self._now() - _BACKUPS_LOOKED_FOR_MILLISECONDS
+        with self.transactions.reading() as connection:
+            time = audit.last_time_of(connection, BACKUP_MADE, since)
+        return None if time is None else milliseconds_to_utc_datetime(time)
 
     def copy_database_to(
         self,

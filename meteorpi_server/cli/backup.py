@@ -11,6 +11,7 @@ import click
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.backup import Repository, RestoreOptions, RestoreReport, check_snapshot, summary
 from meteorpi_db.backup.restoring import Progress
+from meteorpi_db.facade.upkeep import BACKUP_MADE
 from meteorpi_server.cli.output import Advance, Output, json_option, progress
 from meteorpi_server.cli.passwords import first_line
 from meteorpi_server.cli.setup import Setup, pass_setup
@@ -46,7 +47,8 @@ def backup(setup: Setup, output: Output, repository: Path, keep: int | None, wit
             report = database.backup_to(repository, with_key=not without_key, keep=keep, progress=advance)
         output.facts(report.as_dict())
         detail = f"{repository} lacking={len(report.lacking)}"
-        database.record_audit(ACTOR, "backup.make", report.name, detail=detail)
+        action = BACKUP_MADE if report.is_complete else "backup.lacking"
+        database.record_audit(ACTOR, action, report.name, detail=detail)
     return 0 if report.is_complete else 1
 
 

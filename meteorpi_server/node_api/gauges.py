@@ -14,6 +14,9 @@ from flask import Response
 from flask.typing import ResponseReturnValue
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.ingest.base import IngestOptions
+from meteorpi_db.ingest.runner import quarantine_path
+from meteorpi_model import now, utc_datetime_to_milliseconds
 from meteorpi_server.app import MeteorApp, current_meteor_app
 from meteorpi_server.describing import describe
 from meteorpi_server.metrics import BUCKET_SECONDS, RequestFigures
@@ -34,7 +37,8 @@ Sample = tuple[Mapping[str, str], float]
 def show_metrics() -> ResponseReturnValue:
     """Show counts and times in the text format of Prometheus."""
     meteor_app = current_meteor_app()
-    lines = [*_build_lines(), *_database_lines(meteor_app), *_request_lines(meteor_app.metrics.figures())]
+    requests = _request_lines(meteor_app.metrics.figures())
+    lines = [*_build_lines(), *_clock_lines(), *_database_lines(meteor_app), *requests]
     return Response("\n".join(lines) + "\n", content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
 
@@ -75,7 +79,39 @@ def _database_lines(meteor_app: MeteorApp) -> Iterator[str]:
     free = db.store.free_bytes()
     if free is not None:
         yield from family("meteorpi_store_free_bytes", "gauge", "Room left in the file store.", [({}, free)])
+    yield from _camera_lines(meteor_app)
+    yield from _backup_lines(meteor_app)
     yield from _export_lines(db)
+
+
+def _backup_lines(meteor_app: MeteorApp) -> Iterator[str]:
+    time = meteor_app.memo.get("last backup", COUNT_SECONDS, meteor_app.db.get_last_backup_time)
+    samples: list[Sample] = [] if time is None else [({}, utc_datetime_to_milliseconds(time) / 1000)]
+    help_text = "When the last backup was made that lacks nothing, in seconds since 1970."
+    yield from family("meteorpi_last_backup_timestamp_seconds", "gauge", help_text, samples)
+
+
+def _clock_lines() -> Iterator[str]:
+    # Prometheus notes when it asked, so the difference of the two is how wrong the clock of the node is.
+    seconds = utc_datetime_to_milliseconds(now()) / 1000
+    yield from family("meteorpi_time_seconds", "gauge", "Clock of the node, Unix time.", [({}, seconds)])
+
+
+def _camera_lines(meteor_app: MeteorApp) -> Iterator[str]:
+    newest = meteor_app.memo.get("newest", COUNT_SECONDS, meteor_app.db.get_newest_file_times)
+    yield from family(
+        "meteorpi_newest_file_time_seconds",
+        "gauge",
+        "Time of the newest file of a camera, Unix time.",
+        [
+            ({"camera": camera}, utc_datetime_to_milliseconds(time) / 1000)
+            for camera, time in sorted(newest.items())
+        ],
+    )
+    quarantine = quarantine_path(meteor_app.db, IngestOptions())
+    found = sum(1 for path in quarantine.glob("[!.]*") if path.suffix != ".json")
+    help_text = "Damaged files in the quarantine beside the file store."
+    yield from family("meteorpi_quarantined_files", "gauge", help_text, [({}, found)])
 
 
 def _export_lines(db: MeteorDatabase) -> Iterator[str]:
@@ -97,6 +133,16 @@ def _export_lines(db: MeteorDatabase) -> Iterator[str]:
         "gauge",
         "1 while the exporter has suspended a configuration.",
         [(labels, int(state.suspended)) for labels, state in states],
+    )
+    yield from family(
+        "meteorpi_export_last_success_time_seconds",
+        "gauge",
+        "When something was delivered last, Unix time; absent for never.",
+        [
+            (labels, utc_datetime_to_milliseconds(state.last_success_at) / 1000)
+            for labels, state in states
+            if state.last_success_at is not None
+        ],
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_model import now, utc_datetime_to_milliseconds
+from meteorpi_server import MeteorApp, node_api
 from tests.cli.conftest import OWN_CAMERA, Meteorpi, add_file
 
 
@@ -51,7 +54,29 @@ def test_backup_that_lacks_something_ends_with_1(
 
     assert done.code == 1
     assert f"{path.name} (missing)" in done.out
+    assert node.get_audit_log(1)[0].action == "backup.lacking"
+    assert node.get_last_backup_time() is None
     assert meteorpi("restore", home / "backups", "--list", "--json").json["lacking"] == 1
+
+
+def test_age_of_the_last_backup_can_be_watched(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
+    metric = "meteorpi_last_backup_timestamp_seconds "
+
+    def metrics() -> list[str]:
+        meteor_app = MeteorApp(db=node)
+        node_api.add_routes(meteor_app)
+        lines = meteor_app.app.test_client().get("/metrics").text.splitlines()
+        return [line for line in lines if line.startswith(metric)]
+
+    assert metrics() == []
+    begun = now()
+    assert meteorpi("backup", home / "backups").code == 0
+
+    time = node.get_last_backup_time()
+    assert time is not None
+    assert timedelta(0) <= time - begun + timedelta(milliseconds=1) < timedelta(minutes=5)
+    seconds = utc_datetime_to_milliseconds(time) / 1000
+    assert [float(line.removeprefix(metric)) for line in metrics()] == [seconds]
 
 
 def test_damaged_backup_ends_with_1_and_says_so(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
