@@ -176,6 +176,8 @@ class LighttpdNode(DeployedNode):
     """LigHTTPD, which starts the FastCGI script itself."""
 
     name: ClassVar[str] = "lighttpd"
+    # Lets requests in flight end; SIGTERM does not, and then the exit status is 1 now and then.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
     reload_signal: ClassVar[signal.Signals | None] = signal.SIGUSR1
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -195,18 +197,18 @@ class LighttpdNode(DeployedNode):
         text = sample(
             "lighttpd.conf",
             {
-                "www-data": self.user,
+                'username = "meteorpi"': f'username = "{self.user}"',
+                'groupname = "meteorpi"': f'groupname = "{self.group}"',
+                "/run/lighttpd.pid": f"{self.directory}/lighttpd.pid",
+                'accesslog.use-syslog = "enable"': f'accesslog.filename = "{self.directory}/access.log"',
                 "/opt/meteorpi/venv/bin/python": sys.executable,
                 "/opt/meteorpi/wsgi/fastcgi.py": str(self.script or SCRIPTS / "fastcgi.py"),
                 "/var/lib/meteorpi/files": str(self.settings["file_store"]),
                 "/var/lib/meteorpi": str(self.data),
                 "/var/www/html": str(self.directory),
-                "/var/log/lighttpd": str(self.directory),
-                "/run/lighttpd": str(self.directory),
                 '"max-procs" => 2': f'"max-procs" => {self.processes_wanted}',
             },
-        ).replace(f"{self.directory}.pid", f"{self.directory}/lighttpd.pid")
-        text = text.replace(f'groupname = "{self.user}"', f'groupname = "{self.group}"')
+        )
         text = f'server.bind = "{LOOPBACK}"\n' + text
         if self.certificates:
             for name in ("fullchain", "privkey"):

@@ -79,7 +79,8 @@ def is_served(port: int, certificates: Certificates, version: ssl.TLSVersion) ->
     """Whether the server talks that version of TLS."""
     context = certificates.client_context()
     context.set_ciphers("DEFAULT:@SECLEVEL=0")  # else this side would refuse the old ones
-    with pytest.warns(DeprecationWarning, match="TLSv1_1") if version < ssl.TLSVersion.TLSv1_2 else nullcontext():
+    is_old = version < ssl.TLSVersion.TLSv1_2
+    with pytest.warns(DeprecationWarning, match="TLSv1_1") if is_old else nullcontext():
         context.minimum_version = context.maximum_version = version
     try:
         with (
