@@ -88,7 +88,7 @@ def _backup_lines(meteor_app: MeteorApp) -> Iterator[str]:
     time = meteor_app.memo.get("last backup", COUNT_SECONDS, meteor_app.db.get_last_backup_time)
     samples: list[Sample] = [] if time is None else [({}, utc_datetime_to_milliseconds(time) / 1000)]
     help_text = "When the last backup was made that lacks nothing, in seconds since 1970."
-    yield from family("meteorpi_last_backup_timestamp_seconds", "gauge", help_text, samples)
+    yield from family("meteorpi_last_backup_time_seconds", "gauge", help_text, samples)
 
 
 def _clock_lines() -> Iterator[str]:
@@ -100,7 +100,7 @@ def _clock_lines() -> Iterator[str]:
 def _camera_lines(meteor_app: MeteorApp) -> Iterator[str]:
     newest = meteor_app.memo.get("newest", COUNT_SECONDS, meteor_app.db.get_newest_file_times)
     yield from family(
-        "meteorpi_newest_file_time_seconds",
+        "meteorpi_newest_file_timestamp_seconds",
         "gauge",
         "Time of the newest file of a camera, Unix time.",
         [
@@ -135,7 +135,7 @@ def _export_lines(db: MeteorDatabase) -> Iterator[str]:
         [(labels, int(state.suspended)) for labels, state in states],
     )
     yield from family(
-        "meteorpi_export_last_success_time_seconds",
+        "meteorpi_export_last_success_timestamp_seconds",
         "gauge",
         "When something was delivered last, Unix time; absent for never.",
         [

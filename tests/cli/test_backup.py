@@ -60,7 +60,7 @@ def test_backup_that_lacks_something_ends_with_1(
 
 
 def test_age_of_the_last_backup_can_be_watched(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
-    metric = "meteorpi_last_backup_timestamp_seconds "
+    metric = "meteorpi_last_backup_time_seconds "
 
     def metrics() -> list[str]:
         meteor_app = MeteorApp(db=node)
