@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ __all__ = [
     "current_request_id",
     "current_settings",
 ]
+
+access = logging.getLogger("meteorpi.server.access")
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 _EXTENSION: Final = "meteorpi"
@@ -173,7 +177,16 @@ class MeteorApp:
         if self._accepts_ranges:
             response.headers.setdefault("Accept-Ranges", "bytes")
         cors.add_headers(response, self._allowed_origins())
-        self.metrics.finish(g.get("meteorpi_timer"), request.method, response.status_code)
+        started = g.get("meteorpi_timer")
+        self.metrics.finish(started, request.method, response.status_code)
+        # The web server in front has its own log of requests; this one is for looking closer.
+        access.debug(
+            "answered method=%s path=%s status=%d seconds=%.3f",
+            request.method,
+            request.path,
+            response.status_code,
+            0.0 if started is None else time.perf_counter() - started,
+        )
         return response
 
     def _allowed_origins(self) -> tuple[str, ...]:

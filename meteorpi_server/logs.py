@@ -14,6 +14,13 @@ from meteorpi_server.context import current_request_id
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 FORMATS: Final = ("text", "json")
+QUIET: Final = {
+    # Warns of every request that waits for a thread, which with callers that keep connections open is normal.
+    "waitress.queue": logging.ERROR,
+    # Tells of every job that is added, begun and done; what comes of them our own loggers say.
+    "apscheduler": logging.WARNING,
+}
+"""Loggers of libraries and the least level that is worth a line, unless everything is wanted (DEBUG)."""
 
 
 def configure_logging(level: str = "INFO", log_format: str = "text", stream: TextIO | None = None) -> None:
@@ -36,6 +43,8 @@ def configure_logging(level: str = "INFO", log_format: str = "text", stream: Tex
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(logging.NOTSET if level.upper() == "DEBUG" else least)
 
 
 class TextLines(logging.Formatter):

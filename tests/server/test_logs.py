@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import MeteorApp
-from meteorpi_server.logs import configure_logging
+from meteorpi_server.logs import QUIET, configure_logging
 from tests.server.conftest import Node
 
 
@@ -22,6 +23,8 @@ def _kept_handlers() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def test_text_lines_are_one_line_each() -> None:
@@ -36,6 +39,7 @@ def test_text_lines_are_one_line_each() -> None:
 
 
 @pytest.mark.engines("sqlite")
+@pytest.mark.contract("issue-3.4/logs")
 def test_json_lines_carry_the_request_and_the_traceback(node: Node) -> None:
     @node.meteor_app.app.get("/failing")
     def failing() -> ResponseReturnValue:
@@ -55,6 +59,37 @@ def test_json_lines_carry_the_request_and_the_traceback(node: Node) -> None:
     first, second = (json.loads(line) for line in stream.getvalue().splitlines())
     assert (first["message"], first["request_id"], first["level"]) == ("hello there", "abc", "WARNING")
     assert "ZeroDivisionError: äh" in second["traceback"]
+
+
+@pytest.mark.contract("issue-3.4/logs")
+@pytest.mark.parametrize(
+    ("level", "names"), [("INFO", []), ("DEBUG", ["waitress.queue", "apscheduler.scheduler"])]
+)
+def test_libraries_are_silent_unless_everything_is_wanted(level: str, names: list[str]) -> None:
+    stream = io.StringIO()
+    configure_logging(level, "json", stream)
+
+    logging.getLogger("waitress.queue").warning("Task queue depth is 1")
+    logging.getLogger("apscheduler.scheduler").info("Scheduler started")
+
+    assert [json.loads(line)["logger"] for line in stream.getvalue().splitlines()] == names
+
+
+@pytest.mark.engines("sqlite")
+@pytest.mark.contract("issue-3.4/logs")
+def test_each_request_has_a_line_with_its_id_where_everything_is_wanted(node: Node) -> None:
+    stream = io.StringIO()
+    configure_logging("DEBUG", "json", stream)
+
+    node.get("/cameras?x=secret", headers={"X-Request-ID": "abc-1"})
+    node.get("/nowhere", headers={"X-Request-ID": "forged id"})
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    first, second = (line for line in lines if line["logger"] == "meteorpi.server.access")
+    assert re.fullmatch(r"answered method=GET path=/cameras status=200 seconds=\d\.\d{3}", first["message"])
+    assert first["request_id"] == "abc-1"
+    assert "status=404" in second["message"]
+    assert re.fullmatch("[0-9a-f]{32}", second["request_id"])
 
 
 @pytest.mark.parametrize(("level", "log_format"), [("LOUD", "text"), ("INFO", "xml")])
