@@ -103,6 +103,15 @@ def _count(connection: Connection, table: Table, *conditions: ColumnElement[bool
     return int(connection.execute(statement).scalar_one())
 
 
+def newest_file_times(connection: Connection) -> dict[str, int]:
+    """For each camera the time of its newest file, milliseconds."""
+    newest = func.max(_FILE.c.file_time).label("newest")
+    statement = select(_FILE.c.camera_id, newest).where(_FILE.c.file_time.is_not(None))
+    return {
+        row.camera_id: int(row.newest) for row in connection.execute(statement.group_by(_FILE.c.camera_id))
+    }
+
+
 def disk_usage(connection: Connection, interval: Interval) -> list[DiskUsage]:
     """Size of contents by day and type, latest day first."""
     day = _period(_FILE.c.file_time, DAY_MILLISECONDS)
