@@ -88,7 +88,7 @@ class LazyGroup(click.Group):
 @click.option(
     "--config",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # what cannot be read is explained elsewhere
     help="Configuration file instead of METEORPI_CONFIG or /etc/meteorpi/meteorpi.toml.",
 )
 @click.option("--db-path", metavar="PATH", help="Database to use instead of METEORPI_DB_PATH.")

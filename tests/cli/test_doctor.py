@@ -25,6 +25,7 @@ from meteorpi_server.cli.doctor import machine, storage
 from meteorpi_server.cli.doctor import node as node_checks
 from meteorpi_server.cli.doctor.finding import Finding
 from meteorpi_server.cli.doctor.peers import check_peer
+from tests.cli.accounts import unprivileged
 from tests.cli.conftest import START, Meteorpi, add_file
 from tests.cli.meddling import Meddler, having, in_front_of, without
 from tests.filestore.test_full_disk import own_namespace
@@ -398,7 +399,7 @@ def test_account_that_may_not_write_is_told_so(meteorpi: Meteorpi) -> None:
             text=True,
             check=False,
             cwd="/",
-            user="nobody" if os.geteuid() == 0 else None,
+            user=unprivileged(),
         )
         folder.chmod(0o755)
 

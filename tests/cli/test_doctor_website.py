@@ -192,6 +192,15 @@ def test_file_that_the_web_server_should_send_and_does_not_is_found(port: int) -
 
 
 @pytest.mark.contract("issue-3.4/doctor-web")
+def test_looking_often_locks_nobody_out(node: MeteorDatabase, port: int) -> None:
+    node.create_or_update_user("ada", "a long one", ["user"])
+    for _ in range(8):
+        look(port, node)
+
+    assert node.log_in("ada", "a long one", "127.0.0.1").user_id == "ada"
+
+
+@pytest.mark.contract("issue-3.4/doctor-web")
 def test_caller_who_can_choose_the_own_address_is_found(node: MeteorDatabase, trusting_port: int) -> None:
     with in_front_of(trusting_port, Meddler()) as front:
         assert "choose the address" in spoilt(look(front, node))["addresses"].detail

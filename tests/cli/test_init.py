@@ -16,9 +16,9 @@ import pytest
 from meteorpi_db import MeteorDatabase
 from meteorpi_server.cli import interview
 from meteorpi_server.settings import Settings
+from tests.cli.accounts import unprivileged
 from tests.cli.conftest import Meteorpi
 from tests.cli.terminal import Terminal, at_terminal
-from tests.components import absent
 
 HUB = "https://hub.example/api/import"
 
@@ -338,11 +338,10 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.mark.contract("issue-3.6/init")
 def test_root_gives_the_node_to_the_account_of_the_services(open_folder: Path) -> None:
-    if os.geteuid() != 0:
-        absent("only root can act for another account")
+    account = unprivileged() or pwd.getpwuid(os.geteuid()).pw_name
     config = open_folder / "etc" / "meteorpi.toml"
     data = open_folder / "data"
-    arguments = ["--config", config, "init", "--account", "nobody", "--db-path", data / "node.db"]
+    arguments = ["--config", config, "init", "--account", account, "--db-path", data / "node.db"]
 
     done = subprocess.run(
         [
@@ -360,10 +359,10 @@ def test_root_gives_the_node_to_the_account_of_the_services(open_folder: Path) -
         cwd=open_folder,
     )
 
-    nobody = pwd.getpwnam("nobody")
+    owner = pwd.getpwnam(account)
     assert done.returncode == 0, done.stderr
-    assert (config.stat().st_uid, config.stat().st_gid) == (0, nobody.pw_gid)
+    assert (config.stat().st_uid, config.stat().st_gid) == (os.geteuid(), owner.pw_gid)
     owners = {path.stat().st_uid for path in (data, data / "node.db", data / "files")}
-    assert owners == {nobody.pw_uid}
+    assert owners == {owner.pw_uid}
     with MeteorDatabase(data / "node.db", data / "files") as database:
         assert database.get_schema_version() > 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -172,6 +175,23 @@ def test_file_that_is_no_text_is_named(config: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="is not UTF-8"):
         Settings.load({}, config)
+
+
+@pytest.mark.contract("issue-3.6/file")
+def test_file_that_the_account_may_not_read_is_named() -> None:
+    program = (
+        "import os, pwd, sys\n"
+        "from meteorpi_server.settings import Settings\n"
+        "if os.geteuid() == 0: os.setuid(pwd.getpwnam('nobody').pw_uid)\n"
+        "Settings.load({}, sys.argv[1])\n"
+    )
+    with tempfile.NamedTemporaryFile(suffix=".toml") as config:  # where any account can go
+        Path(config.name).chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-c", program, config.name], capture_output=True, text=True, check=False
+        )
+
+    assert f"ConfigurationError: this account may not read {config.name}" in done.stderr
 
 
 def test_directory_in_place_of_a_file_is_named(tmp_path: Path) -> None:
