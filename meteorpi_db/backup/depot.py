@@ -36,7 +36,6 @@ class ContentDepot:
     def __init__(self, root: Path, disk: Disk) -> None:
         self.root = root
         self._disk = disk
-        self._touched: set[Path] = set()
 
     def path(self, sha256: str) -> Path:
         """Where the content with that digest is, or would be."""
@@ -98,23 +97,23 @@ class ContentDepot:
         return size
 
     def _make_branch(self, branch: Path) -> None:
-        if branch not in self._touched and not branch.is_dir():
+        if not branch.is_dir():
             self._disk.make_directory(branch)
-        self._touched.add(branch)
 
     def settle(self) -> None:
-        """Make the names of all contents taken so far durable."""
+        """Make the names of all contents durable, also of those that a killed writer left unflushed."""
         with backup_errors("flush contents"):
-            for branch in sorted(self._touched):
+            for branch in self._branches():
                 self._disk.flush_directory(branch)
-            if self._touched:
-                self._disk.flush_directory(self.root)
-        self._touched.clear()
+            self._disk.flush_directory(self.root)
+
+    def _branches(self) -> list[Path]:
+        return sorted(path for path in self.root.iterdir() if _BRANCH.fullmatch(path.name))
 
     def names(self) -> Iterator[str]:
         """The digests of all contents, in order."""
         with backup_errors("list contents"):
-            for branch in sorted(path for path in self.root.iterdir() if _BRANCH.fullmatch(path.name)):
+            for branch in self._branches():
                 found = (path.name for path in branch.iterdir())
                 yield from sorted(name for name in found if _NAME.fullmatch(name) and name[:2] == branch.name)
 

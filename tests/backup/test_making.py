@@ -18,7 +18,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.backup import Repository, back_up, check_snapshot
 from meteorpi_db.backup.dumping import Dump, dump
 from meteorpi_db.backup.making import Node
-from meteorpi_db.filestore import ContentReader
+from meteorpi_db.filestore import ContentReader, Disk
 from meteorpi_model import FileRecord
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError, UnavailableError
 from tests.backup.conftest import Restore
@@ -420,3 +420,30 @@ def test_progress_is_told_in_bytes(db: MeteorDatabase, backups: Path) -> None:
 
     assert told[-1] == (report.content_bytes, report.content_bytes)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.mark.contract("issue-3.5/backup-faults")
+def test_names_that_a_killed_backup_left_are_flushed_before_a_snapshot_relies_on_them(
+    db: MeteorDatabase, backups: Path
+) -> None:
+    add_status(db)
+    add_file(db, 1, content=b"precious")
+    db.backup_to(backups)
+    (kept,) = (backups / "contents").glob("??/*")
+    flushed: list[Path] = []
+
+    class WatchedDisk(Disk):
+        def flush_directory(self, path: Path) -> None:
+            flushed.append(path)
+            super().flush_directory(path)
+
+        def rename(self, source: Path, target: Path) -> None:
+            flushed.append(target)
+            super().rename(source, target)
+
+    node = Node(transactions=db.transactions, store=db.store, key_file=None, installation_id="x")
+    report = back_up(node, Repository(backups, WatchedDisk()), db.clock())
+
+    assert report.copied == 0
+    published = flushed.index(backups / "snapshots" / report.name)
+    assert {kept.parent, kept.parent.parent} <= set(flushed[:published])
