@@ -18,8 +18,6 @@ from tests.deployment.conftest import PASSWORD, USER
 from tests.deployment.deployed import DeployedNode
 from tests.deployment.servers import ApacheNode, LighttpdNode, NginxNode, StandaloneNode
 
-pytestmark = pytest.mark.contract("issue-3.1/offload")
-
 CONTENT = Sizable(random.Random(5).randbytes(1 << 20), blocks=8)
 BYTES = b"".join(CONTENT)
 HEADERS = {"apache": "x-sendfile", "lighttpd": "x-sendfile", "nginx": "x-accel-redirect"}
@@ -75,6 +73,7 @@ def assert_nothing_leaks(node: DeployedNode, *replies: Reply) -> None:
         assert "_meteorpi_files" not in reply.headers.as_string()
 
 
+@pytest.mark.contract("issue-3.1/offload")
 def test_web_server_sends_what_the_application_would(offloading: Offloading) -> None:
     node, caller, record = offloading
     origin = {"Origin": "https://elsewhere.example"}
@@ -91,6 +90,7 @@ def test_web_server_sends_what_the_application_would(offloading: Offloading) -> 
     assert_nothing_leaks(node, reply)
 
 
+@pytest.mark.contract("issue-3.1/offload")
 @pytest.mark.parametrize(
     ("wanted", "status", "start", "stop"),
     [
@@ -121,6 +121,7 @@ def test_parts_and_conditions(
     assert_nothing_leaks(node, reply)
 
 
+@pytest.mark.contract("issue-3.1/offload")
 def test_answers_that_need_no_content_are_the_application_s_own(offloading: Offloading) -> None:
     node, caller, record = offloading
     path = content_path(record)
@@ -140,6 +141,7 @@ def test_answers_that_need_no_content_are_the_application_s_own(offloading: Offl
     assert_nothing_leaks(node, head, unchanged, beyond, several, nothing)
 
 
+@pytest.mark.contract("issue-3.1/offload")
 def test_content_that_is_gone_is_not_found_as_ever(offloading: Offloading) -> None:
     node, caller, _ = offloading
     record = caller.import_file(Sizable(b"soon gone"))
@@ -152,6 +154,7 @@ def test_content_that_is_gone_is_not_found_as_ever(offloading: Offloading) -> No
     assert_nothing_leaks(node, reply)
 
 
+@pytest.mark.contract("issue-3.1/offload")
 def test_callers_cannot_reach_the_store_or_offer_to_send(offloading: Offloading) -> None:
     node, caller, record = offloading
     assert record.file_id is not None

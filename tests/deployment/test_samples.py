@@ -30,14 +30,8 @@ def certificates() -> Iterator[Certificates]:
         yield make_certificates(Path(directory))
 
 
-@pytest.mark.parametrize(
-    "server",
-    [
-        pytest.param(ApacheNode, marks=pytest.mark.contract("issue-3.1/apache"), id="apache"),
-        pytest.param(LighttpdNode, marks=pytest.mark.contract("issue-3.1/lighttpd"), id="lighttpd"),
-        pytest.param(NginxNode, marks=pytest.mark.contract("issue-3.1/nginx"), id="nginx"),
-    ],
-)
+@pytest.mark.contract("issue-3.1/apache", "issue-3.1/lighttpd", "issue-3.1/nginx")
+@pytest.mark.parametrize("server", [ApacheNode, LighttpdNode, NginxNode], ids=lambda server: str(server.name))
 def test_sample_serves_over_tls_and_leads_there(
     server: type[AnyServer], deploy: Callable[..., AnyServer], certificates: Certificates
 ) -> None:
