@@ -85,7 +85,7 @@ class Gatherer:
         gathered = Gathered()
         groups = (list(group) for _, group in groupby(read_contents(contents_list), attrgetter("sha256")))
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="meteorpi-backup") as pool:
-            for done in _in_window(pool, self._take, groups):
+            for done in _in_window(pool, self._take, self._not_held(groups)):
                 gathered.copied += done.copied
                 gathered.copied_bytes += done.copied_bytes
                 gathered.lacking += done.lacking
@@ -93,17 +93,20 @@ class Gatherer:
         self._depot.settle()
         return gathered
 
+    def _not_held(self, groups: Iterable[list[ContentLine]]) -> Iterator[list[ContentLine]]:
+        for group in groups:
+            if self._depot.holds(group[0].sha256, group[0].size):
+                self._advance(group[0].size)
+            else:
+                yield group
+
     def _take(self, group: list[ContentLine]) -> Gathered:
-        first = group[0]
-        if self._depot.holds(first.sha256, first.size):
-            self._advance(first.size)
-            return Gathered()
         for line in group:
             for _ in range(_LOOKS):
                 if self._try_copy(line) is None:
                     self._advance(line.size)
                     return Gathered(copied=1, copied_bytes=line.size)
-        self._advance(first.size)
+        self._advance(group[0].size)
         return self._judged(group)
 
     def _try_copy(self, line: ContentLine) -> str | None:
