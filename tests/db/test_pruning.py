@@ -554,7 +554,7 @@ def test_event_that_takes_up_a_file_meanwhile_keeps_it(
 ) -> None:
     """Either the event is registered with all of its files, or it finds that one is gone."""
     other = open_database(clock=clock)
-    ids = [add_file(db, 40) for _ in range(40)]
+    ids = [add_file(db, 40) for _ in range(20)]
     adopted: dict[UUID, UUID] = {}
     started = threading.Event()
 
@@ -618,7 +618,7 @@ def test_pruning_and_marking_at_the_same_time_lose_nothing(
     done = threading.Event()
 
     def mark() -> None:
-        while not done.is_set():
+        while not done.wait(0.01):  # without a pause it would hold off whoever else writes
             other.mark_entities_to_export(config)
 
     thread = threading.Thread(target=mark)

@@ -80,7 +80,7 @@ def test_whatever_is_pruned_while_exporting_is_at_the_hub(
     done = threading.Event()
 
     def push() -> None:
-        while not done.is_set():
+        while not done.wait(0.01):
             exporter.run_round()
 
     thread = threading.Thread(target=push)
