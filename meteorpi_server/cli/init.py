@@ -27,7 +27,7 @@ from meteorpi_server.cli.output import Output, json_option
 from meteorpi_server.cli.passwords import first_line, password_options
 from meteorpi_server.cli.setup import Setup, pass_setup
 from meteorpi_server.declarations import PREFIX
-from meteorpi_server.settings import Loaded, load_settings
+from meteorpi_server.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Loaded, load_settings
 
 _SETTINGS: Final = ("db_path", "db_user", "db_password_file", "file_store", "installation_id", "url_path")
 
@@ -82,6 +82,8 @@ def init(setup: Setup, output: Output, yes: bool, replace: bool, role: str | Non
         apply_to(database, plan, may_ask=is_attended)
         facts = _facts(database, plan.config)
     output.facts(facts)
+    if is_attended and plan.config not in (setup.config_of_environment, DEFAULT_CONFIG):
+        output.warn(f"other commands find the configuration by: export {CONFIG_VARIABLE}={plan.config}")
     if not facts["administrators"]:
         output.warn("nobody can administrate this node over HTTP yet: meteorpi init --admin NAME")
 

@@ -52,6 +52,11 @@ class Setup:
         """The configuration file that would be read, which need not exist; None for none."""
         return choose_file(self._environ, self._config)
 
+    @property
+    def config_of_environment(self) -> Path | None:
+        """The same for a command that is given no option."""
+        return choose_file(self._environ, None)
+
     def with_config(self, path: Path | None) -> Setup:
         """The same options and environment, with another configuration file; None reads none."""
         return Setup(self._overrides, self._environ, Path() if path is None else path)

@@ -243,6 +243,7 @@ def test_person_at_a_terminal_is_asked_for_everything(bare: Path, config: Path) 
 
     assert code == 0, terminal.seen
     assert "sesame" not in terminal.seen
+    assert f"export METEORPI_CONFIG={config}" in terminal.seen
     settings = Settings.load({}, config)
     assert settings.db_path == f"sqlite:///{bare}/night.db"
     assert settings.file_store == f"{config.parent}/files"
