@@ -21,9 +21,13 @@ USER, PASSWORD = "importer", "pass word ☄"
 def node(request: pytest.FixtureRequest) -> Iterator[DeployedNode]:
     """A running node with an account that may import, on each of the five servers in turn."""
     with ExitStack() as stack:
-        found = started(stack, SERVERS[request.param])
-        found.add_account(USER, PASSWORD, "import", "user")
-        yield found
+        yield started(stack, lambda: with_account(SERVERS[request.param]()))
+
+
+def with_account(node: AnyNode) -> AnyNode:
+    """`node`, not started yet, with the account that tests import with."""
+    node.add_account(USER, PASSWORD, "import", "user")
+    return node
 
 
 @pytest.fixture

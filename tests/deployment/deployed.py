@@ -117,9 +117,11 @@ class DeployedNode(PrivateServer):
         return self.run([sys.executable, "-m", "meteorpi_server.cli", *arguments], text)
 
     def add_account(self, user_id: str, password: str, *roles: str) -> None:
-        """Let `user_id` log in."""
+        """Let `user_id` log in; before the first start this also makes an embedded database."""
+        self.write_settings()
         wanted = [word for role in roles for word in ("--role", role)]
         self.tool("users", "set", user_id, *wanted, "--password-file", "-", text=password)
+        (self.directory / "prepared").touch()
 
     def processes(self) -> list[int]:
         """Ids of the processes that the application runs in, those that are on their way out included."""

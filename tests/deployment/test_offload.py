@@ -14,7 +14,7 @@ import pytest
 from meteorpi_model import FileRecord
 from tests.components import started
 from tests.deployment.caller import Caller, Reply, Sizable, content_path
-from tests.deployment.conftest import PASSWORD, USER
+from tests.deployment.conftest import with_account
 from tests.deployment.deployed import DeployedNode
 from tests.deployment.servers import ApacheNode, LighttpdNode, NginxNode, StandaloneNode
 
@@ -39,8 +39,8 @@ class Offloading(NamedTuple):
 )
 def offloading(request: pytest.FixtureRequest) -> Iterator[Offloading]:
     with ExitStack() as stack:
-        node = started(stack, lambda: request.param({"file_offload": HEADERS[request.param.name]}))
-        node.add_account(USER, PASSWORD, "import", "user")
+        offload = {"file_offload": HEADERS[request.param.name]}
+        node = started(stack, lambda: with_account(request.param(offload)))
         caller = Caller(node)
         yield Offloading(node, caller, caller.import_file(CONTENT, "Bild №1.png", mime_type="image/png"))
 
