@@ -57,7 +57,7 @@ class MeteorExporter:
     Args:
         scheduler: an APScheduler scheduler to use instead of an own one; its owner stops it.
         lease_seconds: when a process is killed at work, its lease runs out within this time. Others whose own
-            scheduler runs notice that within a sixteenth of it and take over, without waiting for their round.
+            scheduler runs notice that within a sixteenth of it and take over, before their round is due.
         timeouts: how long peers may keep the exporter waiting.
         on_progress: called whenever the own scheduler finds no round under way, and in a round at every step
             of a push; from several threads. Silent longer than peers may keep it waiting, the exporter hangs.

@@ -142,7 +142,9 @@ class ImportMethods(CameraMethods):
 
     def import_camera_status(self, status: CameraStatus) -> bool:
         """Store a status with its own id, start and software version; False when it is held already."""
-        return _twice(lambda: self.transactions.write(lambda connection: imports.import_status(connection, status)))
+        return _twice(
+            lambda: self.transactions.write(lambda connection: imports.import_status(connection, status))
+        )
 
     def complete_import(self, entity: Event | FileRecord, user_id: str, address: str | None = None) -> bool:
         """`import_event` or `import_file_record` for a receiver: all that belongs to it in one transaction.
