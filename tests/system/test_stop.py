@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +23,8 @@ import pytest
 
 from meteorpi_db.testing.processes import LOOPBACK, free_port, wait_until
 from tests.components import started
+from tests.deployment.servers import ApacheNode
 from tests.system import fastcgi
-from tests.system.apache import Apache
 
 Fetch = Callable[[str], tuple[int, bytes]]
 START_SECONDS = 30.0
@@ -33,7 +32,28 @@ STOP_SECONDS = 2.0
 # Its main loop looks once a second whether to go on, and so does its pool of threads.
 FLUP_STOP_SECONDS = 4.0
 MODULE = "tests.system.held_app"
-APACHE_SCRIPT = f"from {MODULE} import make_application\n\napplication = make_application()\n"
+APACHE_SCRIPT = f"""\
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from meteorpi_server.fronting import with_address_as_sent
+from {MODULE} import make_application
+
+application = with_address_as_sent(DispatcherMiddleware(None, {{"/api": make_application()}}))
+"""
+
+
+class HeldApache(ApacheNode):
+    """Apache that serves the application with the request that is held up, from one process."""
+
+    def __init__(self, db_path: str) -> None:
+        super().__init__(processes=1)
+        self._db_path = db_path
+        self.script = self.directory / "application.py"
+        self.script.write_text(APACHE_SCRIPT)
+        os.mkfifo(self.directory / "go")
+
+    def environment(self) -> dict[str, str]:
+        """What `tests.system.held_app` reads."""
+        return super().environment() | {"TEST_DB_PATH": self._db_path, "TEST_DIRECTORY": str(self.directory)}
 
 
 class Running(NamedTuple):
@@ -45,11 +65,11 @@ class Running(NamedTuple):
     stop_seconds: float = STOP_SECONDS
 
 
-def fetch_over_http(port: int) -> Fetch:
+def fetch_over_http(port: int, url_path: str = "") -> Fetch:
     def fetch(path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
         try:
-            connection.request("GET", path, headers={"Connection": "close"})
+            connection.request("GET", url_path + path, headers={"Connection": "close"})
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:
@@ -145,22 +165,9 @@ def server(request: pytest.FixtureRequest, db_path: str, tmp_path: Path) -> Iter
 
 
 @pytest.fixture
-def apache(db_path: str, repository: Path) -> Iterator[Apache]:
-    if not repository.stat().st_mode & stat.S_IXOTH or sys.base_prefix != "/usr":
-        pytest.skip(
-            "Apache's account must be able to read the checkout, and mod_wsgi needs the system's Python"
-        )
+def apache(db_path: str) -> Iterator[HeldApache]:
     with ExitStack() as stack:
-
-        def make() -> Apache:
-            server = Apache(APACHE_SCRIPT, repository)
-            server.variables = {"TEST_DB_PATH": db_path, "TEST_DIRECTORY": str(server.directory)}
-            os.mkfifo(server.directory / "go")
-            return server
-
-        server = started(stack, make)
-        wait_until(lambda: answers(fetch_over_http(server.port)), START_SECONDS, "start of the application")
-        yield server
+        yield started(stack, lambda: HeldApache(db_path))
 
 
 def answer_while_stopping(pid: int, fetch: Fetch, directory: Path) -> tuple[int, bytes]:
@@ -188,9 +195,11 @@ def test_request_in_flight_is_answered_before_sigterm_ends_the_server(server: Ru
 # Apache runs as an account of its own, which could not open an embedded database of ours.
 @pytest.mark.contract("B-58", "stop/sigterm")
 @pytest.mark.engines("firebird")
-def test_request_in_flight_is_answered_before_sigterm_ends_the_process_of_mod_wsgi(apache: Apache) -> None:
-    fetch = fetch_over_http(apache.port)
-    pid = apache.application_process()
+def test_request_in_flight_is_answered_before_sigterm_ends_the_process_of_mod_wsgi(
+    apache: HeldApache,
+) -> None:
+    fetch = fetch_over_http(apache.port, "/api")
+    (pid,) = apache.processes()
 
     status, body = answer_while_stopping(pid, fetch, apache.directory)
 
@@ -201,7 +210,7 @@ def test_request_in_flight_is_answered_before_sigterm_ends_the_process_of_mod_ws
 
 @pytest.mark.contract("B-58", "stop/sigterm")
 @pytest.mark.engines("firebird")
-def test_sigterm_ends_apache(apache: Apache) -> None:
+def test_sigterm_ends_apache(apache: HeldApache) -> None:
     process = apache.process
 
     process.terminate()
