@@ -63,7 +63,6 @@ def test_waits_double_after_a_few_free_failures(db: MeteorDatabase, clock: Stand
     assert wait_of(db) == 0
 
 
-@pytest.mark.contract("B-47")
 def test_the_first_failures_cost_nothing(db: MeteorDatabase) -> None:
     for _ in range(4):
         fail(db)
@@ -71,7 +70,6 @@ def test_the_first_failures_cost_nothing(db: MeteorDatabase) -> None:
     assert wait_of(db) == 0
 
 
-@pytest.mark.contract("B-47")
 def test_an_attempt_that_has_to_wait_is_not_counted(db: MeteorDatabase) -> None:
     for _ in range(5):
         fail(db)
@@ -96,7 +94,6 @@ def test_failures_are_forgotten_by_success_and_by_time(db: MeteorDatabase, clock
     assert wait_of(db) == 0
 
 
-@pytest.mark.contract("B-47")
 def test_an_administrator_can_forget_the_failures(db: MeteorDatabase) -> None:
     for _ in range(5):
         fail(db)
@@ -106,7 +103,6 @@ def test_an_administrator_can_forget_the_failures(db: MeteorDatabase) -> None:
     assert wait_of(db) == 0
 
 
-@pytest.mark.contract("B-47")
 def test_an_address_is_slowed_down_whatever_account_it_tries(db: MeteorDatabase) -> None:
     for number in range(5):
         with pytest.raises(NotAuthenticatedError):
