@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from meteorpi_db.testing.processes import PROGRAM_PATH, process_tree, wait_until
 from tests.components import absent
 
@@ -137,11 +139,13 @@ def machine() -> Iterator[Machine]:
 def _booted(boot: subprocess.Popen[bytes], log: Path) -> Machine:
     def is_up() -> bool:
         if boot.poll() is not None:
-            absent(f"no namespaces for a machine of its own: {log.read_text(errors='replace')}")
+            pytest.skip(f"this host lets nobody make such a machine: {log.read_text(errors='replace')}")
         pids = list(process_tree(boot.pid))
         if len(pids) < 2 or Path(f"/proc/{pids[1]}/comm").read_text().strip() != "systemd":
             return False
-        return "running" in Machine(pids[1]).run("systemctl", "is-system-running", check=False)
+        # Degraded is what systemd calls itself when a unit of the host's, none of ours, has failed.
+        state = Machine(pids[1]).run("systemctl", "is-system-running", check=False).strip()
+        return state in {"running", "degraded"}
 
     wait_until(is_up, START_SECONDS, "start of the machine")
     return Machine(list(process_tree(boot.pid))[1])

@@ -124,6 +124,7 @@ def test_dashboard_is_complete_and_its_metrics_exist(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.engines("sqlite", "firebird", "firebird-embedded", "postgresql")
 def test_newest_file_of_each_camera_is_told(db: MeteorDatabase, tmp_path: Path) -> None:
     add_statuses(db)
     for minute, camera in ((5, "camera_north"), (9, "camera_north"), (7, "camera_south")):
