@@ -12,7 +12,6 @@ import dataclasses
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import pytest
 from flask import Flask
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.testing.processes import free_port
 from meteorpi_model import EventSearch, ExportConfiguration, errors
 from meteorpi_server import auth, problems
 from meteorpi_server.cli import entry
@@ -94,12 +94,12 @@ def _script(page: Path) -> list[str]:
 
 
 def _with_free_ports(script: str) -> str:
-    """`script` with other ports for the documented ones; all are held until the last is chosen."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in DOCUMENTED_PORTS]
-    for documented, probe in zip(DOCUMENTED_PORTS, probes, strict=True):
-        script = script.replace(documented, str(probe.getsockname()[1]))
-    for probe in probes:
-        probe.close()
+    """`script` with other ports for the documented ones."""
+    chosen: set[int] = set()
+    while len(chosen) < len(DOCUMENTED_PORTS):
+        chosen.add(free_port())
+    for documented, port in zip(DOCUMENTED_PORTS, chosen, strict=True):
+        script = script.replace(documented, str(port))
     return script
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -14,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from meteorpi_model.errors import ConfigurationError, UnavailableError
 
@@ -22,16 +24,23 @@ START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.02
 LOOPBACK = "127.0.0.1"
+_SERVER_PORTS: Final = range(15_000, 30_000)
+_TRIES: Final = 100
 # Debian keeps daemons outside an ordinary account's PATH.
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def free_port() -> int:
-    """Give a TCP port of the loopback interface that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Give a TCP port of the loopback interface that nothing listens on at this moment.
+
+    It is below those that the system gives to outgoing connections: one of these might take it before the
+    server does that it is meant for.
+    """
+    for port in random.SystemRandom().sample(_SERVER_PORTS, k=_TRIES):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise UnavailableError("no TCP port is free")
 
 
 def find_program(name: str, package: str, *, places: Sequence[str] = ()) -> Path:
@@ -146,7 +155,11 @@ class PrivateServer(ABC):
                 extra_groups=[] if self.account else None,
                 start_new_session=True,  # an interrupt at the terminal is for the tests, which then stop us
             )
-        wait_until(self._is_ready, START_SECONDS, f"start of {self.name}")
+        try:
+            wait_until(self._is_ready, START_SECONDS, f"start of {self.name}")
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def stop(self) -> None:
