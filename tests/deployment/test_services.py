@@ -210,6 +210,14 @@ def test_services_work_in_their_sandbox_and_are_started_again_when_they_hang_or_
     assert "BACKYARD" in node.python(ASK.format("/cameras"))
 
 
+def test_backup_and_retention_work_in_their_sandbox(node: Machine) -> None:
+    for unit in ("meteorpi-backup.service", "meteorpi-prune.service"):
+        node.run("systemctl", "start", unit)  # comes back when it is done
+
+        assert node.show(unit, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
+    assert node.run("ls", "/var/lib/meteorpi/backup")
+
+
 def held(node: Machine) -> list[object]:
     found = json.loads(node.python(ASK.format("/files/%7B%22limit%22%3A0%7D")))
     return list(found["files"])
