@@ -283,6 +283,11 @@ class NginxNode(StandaloneNode):
         self.behind.stop()
         super().stop()
 
+    def close(self) -> None:
+        """Remove the directories of both, too."""
+        self.behind.close()
+        super().close()
+
 
 class _Behind(StandaloneNode):
     """The standalone server behind another one, with the data and settings of that."""
