@@ -69,6 +69,8 @@ done
 mkdir mnt/old
 pivot_root . mnt/old
 umount -l /mnt/old
+# As systemd itself does where it thinks that it is no guest: credentials are mounted from another namespace.
+mount --make-rshared /
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --show-status=0
 """
 

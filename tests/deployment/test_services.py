@@ -130,6 +130,11 @@ PLACES = {
     "firebird-embedded": "/var/lib/meteorpi/meteorpi.fdb",
 }
 HASTE = "[Service]\nWatchdogSec=4\nRestartSec=1\n"
+PASSWORD = """\
+[Service]
+LoadCredential=db_password:/etc/meteorpi/db_password
+Environment=METEORPI_DB_PASSWORD_FILE=%d/db_password
+"""
 ASK = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:12345{}', timeout=30).read().decode())"
 ADD_STATUS = ["status", "set", "BACKYARD", "--from", "2024-01-01", "--latitude", "52", "--longitude", "0"]
 PICTURE = "from PIL import Image; Image.new('RGB', (9, 9)).save('/var/lib/incoming/20240401_000100.png')"
@@ -145,6 +150,10 @@ def booted() -> Iterator[Machine]:
             "/etc/meteorpi/watch", "CAPTURES=/var/lib/incoming\nOPTIONS=--camera BACKYARD --settle 0\n"
         )
         running.run("mkdir", "-m", "0755", "/var/lib/incoming")
+        # As docs/how-to/run-as-services.md shows: root alone can read the password, and the services get it.
+        running.write("/etc/systemd/system/meteorpi-.service.d/20-password.conf", PASSWORD)
+        running.write("/etc/meteorpi/db_password", "sesame\n")
+        running.run("chmod", "0600", "/etc/meteorpi/db_password")
         yield running
 
 
