@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
+from tests.components import absent
 from tests.deployment.deployed import is_checkout_open
 
 
@@ -14,5 +13,5 @@ def unprivileged() -> str | None:
     if os.geteuid() != 0:
         return None
     if not is_checkout_open():
-        pytest.skip("another account must be able to read the checkout")
+        absent("another account must be able to read the checkout")
     return "nobody"

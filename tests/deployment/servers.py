@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytest
-
 from meteorpi_db.testing.processes import LOOPBACK, find_program, free_port
 from meteorpi_model.errors import ConfigurationError
+from tests.components import absent
 from tests.deployment.deployed import SCRIPTS, DeployedNode, is_checkout_open
 from tests.deployment.samples import sample, without_block, without_lines
 
@@ -118,7 +117,7 @@ class ApacheNode(DeployedNode):
             if not (APACHE_MODULES / f"mod_{module}.so").exists():
                 raise ConfigurationError(f"mod_{module} is missing: tools/system-packages apache")
         if not is_checkout_open() or sys.base_prefix != "/usr":
-            pytest.skip(
+            absent(
                 "Apache's account must be able to read the checkout, and mod_wsgi needs the system's Python"
             )
         super().__init__(*arguments, **options)
