@@ -143,7 +143,7 @@ def _booted(boot: subprocess.Popen[bytes], log: Path) -> Machine:
         if boot.poll() is not None:
             pytest.skip(f"this host lets nobody make such a machine: {log.read_text(errors='replace')}")
         pids = list(process_tree(boot.pid))
-        if len(pids) < 2 or Path(f"/proc/{pids[1]}/comm").read_text().strip() != "systemd":
+        if len(pids) < 2 or _name_of(pids[1]) != "systemd":
             return False
         # Degraded is what systemd calls itself when a unit of the host's, none of ours, has failed.
         state = Machine(pids[1]).run("systemctl", "is-system-running", check=False).strip()
@@ -151,3 +151,11 @@ def _booted(boot: subprocess.Popen[bytes], log: Path) -> Machine:
 
     wait_until(is_up, START_SECONDS, "start of the machine")
     return Machine(list(process_tree(boot.pid))[1])
+
+
+def _name_of(pid: int) -> str:
+    """What a process runs; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
