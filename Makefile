@@ -56,7 +56,7 @@ format: venv
 	$(BIN)/ruff format $(wildcard $(SOURCES))
 
 bench: venv $(VENV)/.extras-bench
-	@tools/system-packages firebird postgresql
+	@tools/system-packages firebird postgresql apache lighttpd nginx wrk
 	@for bench in benches/bench_*.py; do $(BIN)/python "$$bench"; done
 
 docs: venv

@@ -112,41 +112,41 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> engines.Engine:
-    return engines.SqliteEngine(tmp_path_factory.mktemp("sqlite"))
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine]:
+    yield from engines.lent(engines.SqliteEngine(tmp_path_factory.mktemp("sqlite")))
 
 
 @pytest.fixture(scope="session")
-def firebird_embedded_engine(tmp_path_factory: pytest.TempPathFactory) -> engines.Engine:
+def firebird_embedded_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine]:
     try:
         firebird_library()
     except ConfigurationError as error:
         absent(error.detail)
-    return engines.FirebirdEmbeddedEngine(tmp_path_factory.mktemp("firebird"))
+    yield from engines.lent(engines.FirebirdEmbeddedEngine(tmp_path_factory.mktemp("firebird")))
 
 
 @pytest.fixture(scope="session")
-def firebird_engine(request: pytest.FixtureRequest) -> engines.Engine:
+def firebird_engine(request: pytest.FixtureRequest) -> Iterator[engines.Engine]:
     url = os.environ.get("TEST_FIREBIRD_URL")
     if url:
-        return engines.ForeignFirebirdEngine(url)
-    return engines.FirebirdServerEngine(request.getfixturevalue("firebird_server"))
+        yield from engines.lent(engines.ForeignFirebirdEngine(url))
+    else:
+        yield from engines.lent(engines.FirebirdServerEngine(request.getfixturevalue("firebird_server")))
 
 
 @pytest.fixture(scope="session")
-def postgresql_engine(request: pytest.FixtureRequest) -> engines.Engine:
+def postgresql_engine(request: pytest.FixtureRequest) -> Iterator[engines.Engine]:
     url = os.environ.get("TEST_POSTGRESQL_URL")
     if url:
-        return engines.ForeignPostgresEngine(url)
-    return engines.PostgresEngine(request.getfixturevalue("postgres_server"))
+        yield from engines.lent(engines.ForeignPostgresEngine(url))
+    else:
+        yield from engines.lent(engines.PostgresEngine(request.getfixturevalue("postgres_server")))
 
 
 @pytest.fixture(scope="session")
-def engine(engine_name: str, request: pytest.FixtureRequest) -> Iterator[engines.Engine]:
+def engine(engine_name: str, request: pytest.FixtureRequest) -> engines.Engine:
     """The engine of this run of the test: makes, copies and drops databases."""
-    found: engines.Engine = request.getfixturevalue(f"{engine_name.replace('-', '_')}_engine")
-    yield found
-    found.drop_template()
+    return engines.named(engine_name, request)
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
@@ -69,6 +71,18 @@ class Engine(ABC):
         if self._template is not None:
             self.drop(self._template)
             self._template = None
+
+
+def lent(engine: Engine) -> Iterator[Engine]:
+    """Give `engine` to the tests that want it, and tidy up while its server is still there."""
+    yield engine
+    engine.drop_template()
+
+
+def named(name: str, request: pytest.FixtureRequest) -> Engine:
+    """The engine of that name, from the fixture that makes it."""
+    found: Engine = request.getfixturevalue(f"{name.replace('-', '_')}_engine")
+    return found
 
 
 class FileEngine(Engine):

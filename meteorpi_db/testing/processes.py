@@ -118,6 +118,12 @@ class PrivateServer(ABC):
         return {"PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8"}
 
     @property
+    def last_words(self) -> str:
+        """The end of what it wrote, for errors: what ends or refuses usually says why."""
+        log = self.directory / "log"
+        return log.read_text(errors="replace")[-2000:].strip() if log.exists() else ""
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The server's first process.
 
@@ -249,8 +255,7 @@ class PrivateServer(ABC):
     def _is_ready(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
             self._process = None
-            output = (self.directory / "log").read_text(errors="replace")[-2000:].strip()
-            raise UnavailableError(f"{self.name} ended while starting: {output}")
+            raise UnavailableError(f"{self.name} ended while starting: {self.last_words}")
         return self._is_listening()
 
     def _is_listening(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, LiteralString
 
 from meteorpi_db.testing.processes import LOOPBACK, PrivateServer, find_program
-from meteorpi_model.errors import ConfigurationError
+from meteorpi_model.errors import ConfigurationError, UnavailableError
 
 if TYPE_CHECKING:
     import psycopg
@@ -160,12 +160,10 @@ class PostgresServer(PrivateServer):
         return super()._is_ready() and self._answers()
 
     def _answers(self) -> bool:
-        import psycopg
-
         try:
             with self._administrator():
                 return True
-        except psycopg.OperationalError:
+        except UnavailableError:
             return False
 
     @contextmanager
@@ -174,10 +172,12 @@ class PostgresServer(PrivateServer):
             import psycopg
         except ImportError as error:
             raise ConfigurationError("psycopg is missing: pip install 'meteorpi[postgresql]'") from error
-        with psycopg.connect(
-            host=LOOPBACK, port=self.port, user=USER, dbname="postgres", autocommit=True, connect_timeout=5
-        ) as connection:
-            yield connection
+        address = f"host={LOOPBACK} port={self.port} user={USER} dbname=postgres connect_timeout=5"
+        try:
+            with psycopg.connect(address, autocommit=True) as connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            raise UnavailableError(f"{self.name}: {error}; the end of its log: {self.last_words}") from error
 
 
 def quoted(statement: LiteralString, *names: str) -> psycopg.sql.Composed:

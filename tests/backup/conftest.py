@@ -10,6 +10,7 @@ import pytest
 
 from meteorpi_db.backup import RestoreOptions, RestoreReport
 from meteorpi_db.database import MeteorDatabase
+from tests import engines
 from tests.engines import Engine
 
 
@@ -21,28 +22,13 @@ class Restore(Protocol):
     ) -> RestoreReport: ...
 
 
-@pytest.fixture(scope="session")
-def engine_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Engine]]:
-    """Call it for the engine of a name, whichever the test itself runs on."""
-    used: set[Engine] = set()
-
-    def find(name: str) -> Engine:
-        engine: Engine = request.getfixturevalue(f"{name.replace('-', '_')}_engine")
-        used.add(engine)
-        return engine
-
-    yield find
-    for engine in used:
-        engine.drop_template()
-
-
 @pytest.fixture
-def empty_database(engine_of: Callable[[str], Engine]) -> Iterator[Callable[[str], str]]:
+def empty_database(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
     """Call it with the name of an engine for the `db_path` of a database with tables and no rows."""
     made: list[tuple[Engine, str]] = []
 
     def make(engine_name: str) -> str:
-        engine = engine_of(engine_name)
+        engine = engines.named(engine_name, request)
         made.append((engine, engine.new_name()))
         engine.create_with_schema(made[-1][1])
         return engine.db_path(made[-1][1])
