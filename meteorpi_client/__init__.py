@@ -10,9 +10,9 @@ Needs :mod:`meteorpi_model` and Requests; pandas only for ``to_pandas()``::
 from meteorpi_client.admin import AdminClient
 from meteorpi_client.admin_results import ApiToken, AuditEntry, ExportState
 from meteorpi_client.client import MeteorClient
-from meteorpi_client.download import Progress
 from meteorpi_client.node import NodeClient
 from meteorpi_client.results import EventSearchResult, FileSearchResult
+from meteorpi_client.resuming import Progress
 
 __all__ = [
     "AdminClient",

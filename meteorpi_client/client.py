@@ -10,10 +10,11 @@ from typing import Self
 
 from meteorpi_client.addresses import checked_base_url, search_segment, segment
 from meteorpi_client.admin import AdminClient
-from meteorpi_client.download import Progress, RemoteContent
+from meteorpi_client.download import RemoteContent
 from meteorpi_client.node import NodeClient
 from meteorpi_client.paging import DEFAULT_PAGE_SIZE, Page, iterate_pages
 from meteorpi_client.results import EventSearchResult, FileSearchResult
+from meteorpi_client.resuming import Progress
 from meteorpi_client.transport import Patience, Transport, credentials, understood
 from meteorpi_model.documents import as_count, as_list, as_text, read
 from meteorpi_model.errors import NotFoundError
