@@ -1,0 +1,167 @@
+"""Plans: the frozen, ordered list of the entries of an archive, and the bytes that a ticket keeps of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Final
+
+from meteorpi_model.errors import InvalidDocumentError
+from meteorpi_server.archiving import zip_format
+from meteorpi_server.archiving.entries import Entry, Form
+from meteorpi_server.archiving.zip_layout import ZipLayout
+
+__all__ = ["Entry", "Form", "OnError", "Plan"]
+
+_MAGIC: Final = b"MPA1"
+_ETAG_DIGITS: Final = 40
+
+
+class OnError(StrEnum):
+    """What becomes of an archive whose source fails; see section 3.12 of the archive contract.
+
+    Attributes:
+        ABORT: the download is cut.
+        SKIP: what fails before its first byte is left out and listed in the report.
+        PARTIAL: as SKIP, and what fails in its middle ends early and is listed.
+    """
+
+    ABORT = "abort"
+    SKIP = "skip"
+    PARTIAL = "partial"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides the bytes of an archive.
+
+    Attributes:
+        entries: in order.
+        comment: of the archive, at most 65,535 bytes.
+        on_error: what becomes of URLs that fail; anything but ABORT leaves the length of a plan with URLs open.
+    """
+
+    entries: tuple[Entry, ...]
+    comment: bytes = b""
+    on_error: OnError = OnError.ABORT
+
+    @cached_property
+    def is_sized(self) -> bool:
+        """Whether the length of the archive is known."""
+        if self.on_error is not OnError.ABORT and any(entry.kind == "url" for entry in self.entries):
+            return False
+        return all(zip_format.stored_size(entry) is not None for entry in self.entries)
+
+    @cached_property
+    def is_resumable(self) -> bool:
+        """Whether every byte of the archive can be made again, and alone."""
+        return self.is_sized and all(entry.crc is not None for entry in self.entries)
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Bytes of the archive, None when not known."""
+        return self.layout.total if self.is_sized else None
+
+    @cached_property
+    def layout(self) -> ZipLayout:
+        """Where every byte is.
+
+        Raises:
+            InvalidDocumentError: the plan is not sized.
+        """
+        return ZipLayout(self.entries, self.comment)
+
+    @cached_property
+    def etag(self) -> str | None:
+        """40 hexadecimal digits, the same if and only if the bytes are; None unless resumable.
+
+        The directory of an archive says all that decides its bytes, but for the encoder of deflated bodies.
+        """
+        if not self.is_resumable:
+            return None
+        digest = hashlib.sha256(b"meteorpi archive layout %d\0" % zip_format.LAYOUT_VERSION)
+        for piece in self.layout.pieces(self.layout.directory_start):
+            digest.update(piece)  # type: ignore[arg-type]  # behind the contents there are no slices
+        for entry in self.entries:
+            if entry.form is Form.DEFLATED:
+                digest.update(f"\0{entry.details.get('encoder', '')}".encode())
+        return digest.hexdigest()[:_ETAG_DIGITS]
+
+    @cached_property
+    def newest(self) -> int:
+        """The latest time of an entry, seconds since 1970, UTC; 0 for a plan without entries."""
+        return max((entry.mtime for entry in self.entries), default=0)
+
+    def with_crcs(self, crcs: Mapping[int, int]) -> Plan:
+        """The same plan, of the same layout, with the CRC-32 of entries that a pass has found, by index."""
+        entries = (
+            replace(entry, crc=crcs[index]) if index in crcs else entry
+            for index, entry in enumerate(self.entries)
+        )
+        return Plan(tuple(entries), self.comment, self.on_error)
+
+    def to_bytes(self) -> bytes:
+        """The plan in a compact form that :meth:`from_bytes` reads."""
+        columns = [
+            [entry.name for entry in self.entries],
+            [entry.kind for entry in self.entries],
+            [entry.reference for entry in self.entries],
+            [entry.size for entry in self.entries],
+            [entry.crc for entry in self.entries],
+            [entry.mtime for entry in self.entries],
+            [entry.form.value for entry in self.entries],
+            [entry.stored_size for entry in self.entries],
+            [base64.b64encode(entry.body).decode() for entry in self.entries],
+            [dict(entry.details) for entry in self.entries],
+        ]
+        head = {"comment": base64.b64encode(self.comment).decode(), "on_error": self.on_error.value}
+        text = json.dumps([head, columns], separators=(",", ":"), ensure_ascii=False)
+        return _MAGIC + zlib.compress(text.encode(), 1)
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> Plan:
+        """The plan that :meth:`to_bytes` gave.
+
+        Raises:
+            InvalidDocumentError: the bytes are of another version, or no plan.
+        """
+        if not stored.startswith(_MAGIC):
+            raise InvalidDocumentError("these bytes are no plan of an archive of this version")
+        try:
+            head, columns = json.loads(zlib.decompress(stored[len(_MAGIC) :]))
+            entries = tuple(map(_entry, *columns))
+            return cls(entries, base64.b64decode(head["comment"]), OnError(head["on_error"]))
+        except (zlib.error, ValueError, TypeError, KeyError) as error:
+            raise InvalidDocumentError("the plan of an archive is damaged") from error
+
+
+def _entry(
+    name: str,
+    kind: str,
+    reference: str,
+    size: int | None,
+    crc: int | None,
+    mtime: int,
+    form: str,
+    stored_size: int | None,
+    body: str,
+    details: dict[str, object],
+) -> Entry:
+    return Entry(
+        name=name,
+        kind=kind,
+        reference=reference,
+        size=size,
+        crc=crc,
+        mtime=mtime,
+        form=Form(form),
+        stored_size=stored_size,
+        body=base64.b64decode(body),
+        details=details,
+    )
