@@ -140,14 +140,19 @@ def json_body() -> Mapping[str, object]:
     """
     if request.mimetype in _FORM_TYPES:
         raise UnsupportedMediaType(f"the body must be application/json, not {request.mimetype}")
-    value = load_json(_body(current_settings().max_document_bytes))
+    value = load_json(body_bytes(current_settings().max_document_bytes))
     if not isinstance(value, dict):
         raise InvalidDocumentError(f"the body must be a JSON object, not {type(value).__name__}")
     return value
 
 
-def _body(limit: int) -> bytes:
-    """All of the body; one of unknown length would be cut off at a limit, and nothing said about it."""
+def body_bytes(limit: int) -> bytes:
+    """All of the body of the current request, whatever its type.
+
+    Raises:
+        RequestEntityTooLarge: longer than `limit` bytes. One of unknown length would be cut off at a limit of
+            the framework, and nothing said about it.
+    """
     request.max_content_length = limit + 1
     body = request.get_data(cache=False)
     if len(body) > limit:
