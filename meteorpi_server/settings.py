@@ -116,6 +116,37 @@ class Settings:
         False, "let events go too when the oldest other files do not make enough room"
     )
 
+    archive_storage_path: str = setting(
+        "",
+        "directory whose directories /archive/ offers, each behind its unguessable name; empty: none",
+        heading="Archives",
+    )
+    archive_min_hash_length: int = setting(
+        16, "shortest name of a directory that is offered; shorter ones in debug mode only", minimum=1
+    )
+    archive_include_hidden: bool = setting(False, "put files whose names begin with a dot into archives")
+    archive_dir_prefix: bool = setting(
+        False, "let the names in the archive of a directory begin with the name of the directory"
+    )
+    archive_debug: bool = setting(False, "show the directories that are offered at /archive/; for tests only")
+    archive_user_roles: tuple[str, ...] = setting(
+        ("user",), "roles whose accounts may make archives of records; camera_admin may always"
+    )
+    archive_max_items: int = setting(10_000, "most items in a request for an archive", minimum=1)
+    archive_max_entries: int = setting(200_000, "most entries in an archive", minimum=1)
+    archive_max_bytes: int = setting(0, "largest archive, in bytes of its contents; 0: any")
+    archive_max_request_bytes: int = setting(
+        32 * 2**20, "largest request for an archive, in bytes", minimum=1
+    )
+    archive_ttl: int = setting(86_400, "how long a link is good that does not say it, in seconds", minimum=1)
+    archive_max_ttl: int = setting(30 * 86_400, "longest time that a link may be good, in seconds", minimum=1)
+    archive_resume_grace: int = setting(
+        3600, "how long a download for once can be gone on with after its end, in seconds"
+    )
+    archive_max_active: int = setting(
+        0, "archives sent at the same time by one process; 0: two less than there are threads, at least 1"
+    )
+
     log_level: str = setting(
         "INFO",
         "least level that is logged",
