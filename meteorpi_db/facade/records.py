@@ -18,7 +18,7 @@ from meteorpi_db.records import contents, deletion, events, files, statuses
 from meteorpi_db.records.contents import Registration
 from meteorpi_db.records.deletion import DeletionReport, Scope
 from meteorpi_db.records.events import NewEvent
-from meteorpi_db.records.files import NewFile, Origin
+from meteorpi_db.records.files import ContentRow, NewFile, Origin
 from meteorpi_db.searching import iterate
 from meteorpi_model import Event, EventSearch, FileRecord, FileRecordSearch, Meta, NSString
 from meteorpi_model.errors import (
@@ -207,6 +207,11 @@ class FileMethods(FacadePart):
                 entity_id=file_id,
             )
         return row.facts
+
+    def content_rows(self, file_ids: Iterable[UUID]) -> dict[UUID, ContentRow]:
+        """What is recorded about many contents, damaged ones included; those without a record are left out."""
+        with self.transactions.reading() as connection:
+            return files.content_rows_of(connection, file_ids)
 
     def mark_corrupt(self, file_id: UUID) -> None:
         """Stop serving a content whose bytes were found to be wrong."""
