@@ -13,11 +13,23 @@ from meteorpi_db.backup.parts import PartFacts, write_part
 from meteorpi_db.backup.rows import line_of, rows_of
 from meteorpi_db.filestore import Disk
 
-NOT_CARRIED = frozenset({"lease", "login_failure", "announced_entity", "announced_file"})
+NOT_CARRIED = frozenset(
+    {
+        "lease",
+        "login_failure",
+        "announced_entity",
+        "announced_file",
+        "archive_queue",
+        "archive_downloads",
+        "archive_gate",
+    }
+)
 """Tables that are about what goes on at the moment, and that everybody can do without.
 
 Who exports just now and who mistyped a password means nothing elsewhere; what senders announced and have not
-finished to push they announce again, and the uploads it speaks of are not in the backup.
+finished to push they announce again, and the uploads it speaks of are not in the backup. Who waits for an
+archive, or takes one just now, comes again. The links to archives are carried with what they stand for:
+people hold them, and they are good until they expire.
 """
 
 

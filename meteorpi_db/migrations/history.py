@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import MetaData
 
 from meteorpi_db import tables
+from meteorpi_db.archives import tables as archive_tables
 from meteorpi_db.migrations.editor import SchemaEditor
 
 FIRST_VERSION = 1
@@ -55,5 +56,10 @@ class Schema:
         return [(reached, step) for reached, step in numbered if reached > version]
 
 
-STEPS: tuple[Step, ...] = ()
+def _add_archives(editor: SchemaEditor) -> None:
+    for table in archive_tables.TABLES:
+        editor.create_table(table)
+
+
+STEPS: tuple[Step, ...] = (Step("archives: clients, tickets and their queue", _add_archives),)
 SCHEMA = Schema(tables.metadata, STEPS)
