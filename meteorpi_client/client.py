@@ -10,6 +10,7 @@ from typing import Self
 
 from meteorpi_client.addresses import checked_base_url, search_segment, segment
 from meteorpi_client.admin import AdminClient
+from meteorpi_client.archives import ArchiveClient
 from meteorpi_client.download import RemoteContent
 from meteorpi_client.node import NodeClient
 from meteorpi_client.paging import DEFAULT_PAGE_SIZE, Page, iterate_pages
@@ -33,7 +34,7 @@ class MeteorClient:
     Args:
         base_url: where the query routes are, such as ``https://host/api``, with or without trailing slash.
         auth: user id and password, for `admin` and for nodes that want them.
-        token: an API token, instead of `auth`.
+        token: an API token, or the secret of a client of archives, instead of `auth`.
         verify: True checks TLS certificates; a path names the file with the authorities to trust instead.
         patience: timeouts and repetitions.
 
@@ -42,6 +43,7 @@ class MeteorClient:
 
     Attributes:
         admin: the administrator's half.
+        archives: many files as one archive.
         node: health and abilities of the node.
     """
 
@@ -58,6 +60,7 @@ class MeteorClient:
         self._transport = Transport(self.base_url, credentials(auth, token), verify, patience or Patience())
         self._content = RemoteContent(self._transport)
         self.admin = AdminClient(self._transport)
+        self.archives = ArchiveClient(self._transport)
         self.node = NodeClient(self._transport)
 
     def close(self) -> None:

@@ -1,0 +1,277 @@
+"""Is an archive whole, and does it hold what its manifest says?
+
+Two questions with two answers. *Damage* is what any reader of zip files would meet: a cut, a wrong checksum,
+a name that leads out of the folder; fetching again may cure it. *Differences* are between the entries and
+``MANIFEST.json``; the archive was made so.
+
+Source: sections 3.12, 3.17 and 4 of the contract of archives; APPNOTE 6.3.10 for the zip format.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from meteorpi_model.documents import as_count, as_list, as_text, read, read_optional, require_object
+from meteorpi_model.errors import InvalidDocumentError
+from meteorpi_model.values import JsonObject
+
+MANIFEST_NAME: Final = "MANIFEST.json"
+ERRORS_NAME: Final = "_ERRORS.json"
+MAX_DOCUMENT_BYTES: Final = 256 * 2**20
+"""A longer manifest is not read; 200 000 entries take about 80 MB."""
+
+_CHUNK_BYTES = 1 << 20
+_ENCRYPTED = 1
+# All that the standard library raises for a file that is not as it should be.
+_DAMAGE = (BadZipFile, zlib.error, EOFError, struct.error, ValueError, OverflowError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one entry.
+
+    Attributes:
+        name: of the entry; empty for the whole archive.
+        reason: a sentence for a person.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveReport:
+    """What a check found.
+
+    Attributes:
+        entries: that were read; directories do not count.
+        size_bytes: of their contents.
+        has_manifest: whether there was one to compare with.
+        damage: what makes it a bad zip.
+        differences: from the manifest.
+        left_out: what the archive itself says it lacks, and why.
+    """
+
+    entries: int = 0
+    size_bytes: int = 0
+    has_manifest: bool = False
+    damage: list[Finding] = field(default_factory=list)
+    differences: list[Finding] = field(default_factory=list)
+    left_out: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether every byte is as the archive itself says."""
+        return not self.damage
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it is intact and holds what its manifest says, if there is one."""
+        return not self.damage and not self.differences
+
+    def as_dict(self) -> JsonObject:
+        """For JSON output."""
+
+        def rows(findings: list[Finding]) -> list[JsonObject]:
+            return [{"name": finding.name, "reason": finding.reason} for finding in findings]
+
+        return {
+            "entries": self.entries,
+            "size_bytes": self.size_bytes,
+            "manifest": self.has_manifest,
+            "intact": self.is_intact,
+            "right": self.is_right,
+            "damage": rows(self.damage),
+            "differences": rows(self.differences),
+            "left_out": rows(self.left_out),
+        }
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Size and digests of an entry, as read, or as the manifest says (None: it does not)."""
+
+    size: int | None
+    crc32: int | None
+    md5: str | None
+
+
+def check_archive(path: Path, progress: Callable[[int, int | None], None] | None = None) -> ArchiveReport:
+    """Read every byte of the archive at `path`.
+
+    Args:
+        path: of the file.
+        progress: told the bytes of contents that were read, and how many there are.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        with _impossible_places_as_damage(), ZipFile(path) as archive:
+            return _Check(archive, progress).run()
+    except _DAMAGE as error:
+        return ArchiveReport(damage=[Finding("", f"not a whole zip archive: {error}")])
+
+
+@contextmanager
+def _impossible_places_as_damage() -> Iterator[None]:
+    """The standard library goes to whatever place a header names; the system refuses some of them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise BadZipFile("a header names a place that there is not") from error
+
+
+class _Check:
+    """One archive being read."""
+
+    def __init__(self, archive: ZipFile, progress: Callable[[int, int | None], None] | None) -> None:
+        self._archive = archive
+        self._progress = progress
+        self._infos = [info for info in archive.infolist() if not info.is_dir()]
+        self._total = sum(info.file_size for info in self._infos)
+        self._size = 0
+        self._damage: list[Finding] = []
+
+    def run(self) -> ArchiveReport:
+        """Read everything, then compare."""
+        self._check_names()
+        contents = dict(self._contents())
+        manifest = self._document(MANIFEST_NAME, contents)
+        errors = self._document(ERRORS_NAME, contents)
+        differences: list[Finding] = []
+        left_out: list[Finding] = []
+        try:
+            if manifest is not None:
+                differences = list(_differences(_expected(manifest), contents))
+                left_out += _left_out(manifest, "skipped")
+            if errors is not None:
+                left_out += _left_out(errors, "errors")
+        except InvalidDocumentError as error:
+            differences.append(Finding(MANIFEST_NAME, f"cannot be used: {error.detail} at {error.pointer}"))
+        return ArchiveReport(
+            entries=len(contents),
+            size_bytes=self._size,
+            has_manifest=manifest is not None,
+            damage=self._damage,
+            differences=differences,
+            left_out=left_out,
+        )
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for info in self._archive.infolist():
+            name = info.orig_filename
+            if _leads_out(name):
+                self._damage.append(Finding(name, "its name leads out of the folder"))
+            if name.casefold() in seen:
+                self._damage.append(Finding(name, "another entry has the same name"))
+            seen.add(name.casefold())
+
+    def _contents(self) -> Iterator[tuple[str, _Content]]:
+        """Every entry that can be read, with what was read."""
+        for info in self._infos:
+            try:
+                with _impossible_places_as_damage():
+                    content = self._read(info)
+                yield info.filename, content
+            except _DAMAGE as error:
+                self._damage.append(Finding(info.filename, str(error) or type(error).__name__))
+
+    def _read(self, info: ZipInfo) -> _Content:
+        if info.flag_bits & _ENCRYPTED:
+            raise BadZipFile("it is encrypted, and cannot be checked")
+        if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+            raise BadZipFile(f"method {info.compress_type} is not used by nodes, and cannot be checked")
+        size, md5 = 0, hashlib.md5(usedforsecurity=False)
+        with self._archive.open(info) as stream:  # compares the CRC-32 when the end is reached
+            while chunk := stream.read(_CHUNK_BYTES):
+                size += len(chunk)
+                md5.update(chunk)
+                self._size += len(chunk)
+                if self._progress is not None:
+                    self._progress(self._size, self._total)
+        if size != info.file_size:
+            raise BadZipFile(f"it has {size} bytes, not {info.file_size}")
+        return _Content(size, info.CRC, md5.hexdigest())
+
+    def _document(self, name: str, contents: Mapping[str, _Content]) -> Mapping[str, object] | None:
+        """The JSON object that the entry `name` is; None when there is no such entry or it cannot be read."""
+        if name not in contents:
+            return None
+        if (contents[name].size or 0) > MAX_DOCUMENT_BYTES:
+            self._damage.append(Finding(name, "too long to be read"))
+            return None
+        try:
+            return require_object(json.loads(self._archive.read(name)), name)
+        except (ValueError, RecursionError) as error:
+            self._damage.append(Finding(name, f"cannot be read: {error}"))
+            return None
+
+
+def _leads_out(name: str) -> bool:
+    return (
+        name.startswith(("/", "\\"))
+        or "\0" in name
+        or ".." in PurePosixPath(name.replace("\\", "/")).parts
+        or name[1:2] == ":"
+    )
+
+
+def _expected(manifest: Mapping[str, object]) -> dict[str, _Content]:
+    """What the manifest says about each entry."""
+
+    def entry(value: object) -> tuple[str, _Content]:
+        row = require_object(value, "an entry")
+        content = _Content(
+            read_optional(row, "size", as_count), read_optional(row, "crc32", _as_crc), _md5_of(row)
+        )
+        return read(row, "name", as_text), content
+
+    return dict(read(manifest, "entries", as_list(entry)))
+
+
+def _md5_of(row: Mapping[str, object]) -> str | None:
+    md5 = read_optional(row, "md5", as_text)
+    return None if md5 is None else md5.lower()
+
+
+def _as_crc(value: object) -> int:
+    number = as_count(value)
+    if number >= 1 << 32:
+        raise InvalidDocumentError("a CRC-32 is below 2^32")
+    return number
+
+
+def _differences(expected: Mapping[str, _Content], found: Mapping[str, _Content]) -> Iterator[Finding]:
+    for name, wanted in expected.items():
+        if name not in found:
+            yield Finding(name, "the manifest has it, the archive has not")
+            continue
+        for what in ("size", "crc32", "md5"):
+            value = getattr(wanted, what)
+            if value is not None and value != getattr(found[name], what):
+                yield Finding(name, f"its {what} is {getattr(found[name], what)}; the manifest says {value}")
+    for name in sorted(found.keys() - expected.keys() - {MANIFEST_NAME, ERRORS_NAME}):
+        yield Finding(name, "the archive has it, the manifest has not")
+
+
+def _left_out(document: Mapping[str, object], member: str) -> list[Finding]:
+    def finding(value: object) -> Finding:
+        row = require_object(value, "something left out")
+        name = read_optional(row, "name", as_text) or read_optional(row, "file_id", as_text) or ""
+        return Finding(name, read_optional(row, "reason", as_text) or "no reason given")
+
+    return read_optional(document, member, as_list(finding)) or []
