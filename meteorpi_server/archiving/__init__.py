@@ -1,7 +1,7 @@
 """Archives: many files as one zip whose every byte is known before it is sent.
 
-Nothing here knows of web requests or of the database: routes and command line plan what goes into an archive and
-hand the plan to :mod:`.sending`.
+Nothing here knows of web requests or of the database: routes and command line plan what goes into an archive,
+and hand the plan to :mod:`.sending`.
 """
 
 from meteorpi_server.archiving.entries import Entry, Form

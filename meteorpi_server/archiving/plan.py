@@ -44,7 +44,7 @@ class Plan:
     Attributes:
         entries: in order.
         comment: of the archive, at most 65,535 bytes.
-        on_error: what becomes of URLs that fail; anything but ABORT leaves the length of a plan with URLs open.
+        on_error: what becomes of URLs that fail; but for ABORT, a plan with URLs has no length beforehand.
     """
 
     entries: tuple[Entry, ...]
@@ -121,7 +121,7 @@ class Plan:
             [dict(entry.details) for entry in self.entries],
         ]
         head = {"comment": base64.b64encode(self.comment).decode(), "on_error": self.on_error.value}
-        text = json.dumps([head, columns], separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps([head, columns], separators=(",", ":"))
         return _MAGIC + zlib.compress(text.encode(), 1)
 
     @classmethod

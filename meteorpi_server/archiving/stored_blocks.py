@@ -1,7 +1,7 @@
 """Content as DEFLATE that compresses nothing: blocks whose length is known before the content is.
 
-Readers that take a zip from a pipe find the end of such an entry without knowing its length, which they do not
-of stored bytes.
+Readers that take a zip from a pipe find the end of such an entry without being told its length, which nobody
+can of stored bytes.
 
 Source:
     RFC 1951 section 3.2.4; section 4.4 of the archive contract.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 BLOCK_BYTES: Final = 65_535
@@ -40,7 +41,7 @@ def blocks(chunks: Iterable[bytes], size: int, start: int, stop: int) -> Iterato
     """The bytes from `start` up to, not including, `stop` of the blocks of a content.
 
     Args:
-        chunks: the content from :func:`content_offset` of `start` on; what comes beyond `stop` is not looked at.
+        chunks: the content from :func:`content_offset` of `start` on; read to their end, whatever is needed.
         size: bytes of the whole content.
         start: first byte, 0 to :func:`stored_length`.
         stop: one past the last.
@@ -49,21 +50,13 @@ def blocks(chunks: Iterable[bytes], size: int, start: int, stop: int) -> Iterato
         Pieces in order; fewer bytes than asked for when `chunks` end early.
     """
     position = start
-    for chunk in _with_end(chunks, is_empty=content_offset(start) >= size):
+    # The chunk without bytes at the end is for a header that no content follows in this range.
+    for chunk in chain(chunks, (b"",)):
         taken = 0
         while position < stop and (taken < len(chunk) or position % _STEP < _HEADER_BYTES):
             piece, taken = _piece(chunk, taken, size, position, stop)
-            if not piece:
-                break
             position += len(piece)
             yield piece
-
-
-def _with_end(chunks: Iterable[bytes], *, is_empty: bool) -> Iterator[bytes]:
-    """The chunks; one without bytes where the rest of the content is empty, for the header it needs."""
-    if is_empty:
-        yield b""
-    yield from (chunk for chunk in chunks if chunk)
 
 
 def _piece(chunk: bytes, taken: int, size: int, position: int, stop: int) -> tuple[bytes, int]:
@@ -71,9 +64,17 @@ def _piece(chunk: bytes, taken: int, size: int, position: int, stop: int) -> tup
     block, inside = divmod(position, _STEP)
     length = min(BLOCK_BYTES, size - block * BLOCK_BYTES)
     if inside < _HEADER_BYTES:
-        if length == 0 and size:
-            return b"", taken
         is_last = (block + 1) * BLOCK_BYTES >= size
         return block_header(length, is_last=is_last)[inside : inside + stop - position], taken
     count = min(length + _HEADER_BYTES - inside, len(chunk) - taken, stop - position)
     return chunk[taken : taken + count], taken + count
+
+
+def open_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Blocks of a content of unknown length: all but the last, which is empty, say that more follow."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), BLOCK_BYTES):
+            block = chunk[start : start + BLOCK_BYTES]
+            yield block_header(len(block), is_last=False)
+            yield block
+    yield block_header(0, is_last=True)

@@ -140,7 +140,7 @@ def central_length(entry: Entry, written_sizes: tuple[int, int], offset: int) ->
 
 
 def central_header(entry: Entry, index: int, offset: int, written: Written | None = None) -> bytes:
-    """The directory entry of `entry`, whose local header is at `offset`; `written` where the plan knows less."""
+    """The directory entry of `entry`, whose header is at `offset`; `written` where the plan knows less."""
     name = entry.name.encode()
     crc, size, stored = written or _known(entry)
     extra = extended_time(entry.mtime)

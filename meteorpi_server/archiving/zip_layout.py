@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_server.archiving import zip_format
@@ -18,13 +18,14 @@ from meteorpi_server.archiving.entries import Entry, Form
 _MAX_NAME_BYTES = zip_format.FULL_16
 
 
-class Slice(NamedTuple):
-    """Some bytes of the content of an entry, as they stand in the archive: blocks or deflated included.
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some bytes of the content of an entry, as they stand in the archive: with block headers, or deflated.
 
     Attributes:
         index: number of the entry, from 0.
         start: first byte, counted from the first of that content.
-        stop: one past the last. Equal to `start`, 0, for content without bytes: there is something to look at.
+        stop: one past the last. Content without bytes is one slice without any: it is still looked at.
     """
 
     index: int
@@ -81,8 +82,8 @@ class ZipLayout:
         """What makes up the archive from `start` up to, not including, `stop`; None is its end.
 
         Returns:
-            Bytes as they are, and slices of the content of entries, in order. Work is done only for the entries
-            that the range touches.
+            Bytes as they are, and slices of the content of entries, in order. Only the entries that the range
+            touches cost time.
 
         Raises:
             InvalidDocumentError: the range is not within the archive; the CRC of an entry is not known.
