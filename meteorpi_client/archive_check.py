@@ -12,9 +12,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -26,10 +27,12 @@ from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.values import JsonObject
 
 MANIFEST_NAME: Final = "MANIFEST.json"
-ERRORS_NAME: Final = "_ERRORS.json"
+MANIFEST_FORMAT: Final = "meteorpi-archive-manifest"
+MANIFEST_VERSION: Final = 1
 MAX_DOCUMENT_BYTES: Final = 256 * 2**20
 """A longer manifest is not read; 200 000 entries take about 80 MB."""
 
+_ERRORS_NAME = re.compile(r"_ERRORS( \(\d+\))?\.json")
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 1
 # All that the standard library raises for a file that is not as it should be.
@@ -59,7 +62,8 @@ class ArchiveReport:
         has_manifest: whether there was one to compare with.
         damage: what makes it a bad zip.
         differences: from the manifest.
-        left_out: what the archive itself says it lacks, and why.
+        failed: what could not be had, or not whole, while the archive was made, as its last entry says.
+        left_out: what was known not to be there when it was planned, as the manifest says.
     """
 
     entries: int = 0
@@ -67,6 +71,7 @@ class ArchiveReport:
     has_manifest: bool = False
     damage: list[Finding] = field(default_factory=list)
     differences: list[Finding] = field(default_factory=list)
+    failed: list[Finding] = field(default_factory=list)
     left_out: list[Finding] = field(default_factory=list)
 
     @property
@@ -76,8 +81,8 @@ class ArchiveReport:
 
     @property
     def is_right(self) -> bool:
-        """Whether it is intact and holds what its manifest says, if there is one."""
-        return not self.damage and not self.differences
+        """Whether it is intact, nothing failed, and it holds what its manifest says, if there is one."""
+        return not (self.damage or self.differences or self.failed)
 
     def as_dict(self) -> JsonObject:
         """For JSON output."""
@@ -93,6 +98,7 @@ class ArchiveReport:
             "right": self.is_right,
             "damage": rows(self.damage),
             "differences": rows(self.differences),
+            "failed": rows(self.failed),
             "left_out": rows(self.left_out),
         }
 
@@ -149,24 +155,26 @@ class _Check:
         """Read everything, then compare."""
         self._check_names()
         contents = dict(self._contents())
-        manifest = self._document(MANIFEST_NAME, contents)
-        errors = self._document(ERRORS_NAME, contents)
+        failed = self._failed(contents)
+        manifest = self._manifest(contents)
         differences: list[Finding] = []
         left_out: list[Finding] = []
-        try:
-            if manifest is not None:
-                differences = list(_differences(_expected(manifest), contents))
-                left_out += _left_out(manifest, "skipped")
-            if errors is not None:
-                left_out += _left_out(errors, "errors")
-        except InvalidDocumentError as error:
-            differences.append(Finding(MANIFEST_NAME, f"cannot be used: {error.detail} at {error.pointer}"))
+        if manifest is not None:
+            try:
+                left_out = read_optional(manifest, "skipped", as_list(_finding)) or []
+                differences = list(
+                    _differences(_expected(manifest), contents, {item.name for item in failed})
+                )
+            except InvalidDocumentError as error:
+                detail = f"cannot be used: {error.detail} at {error.pointer or '/'}"
+                differences = [Finding(MANIFEST_NAME, detail)]
         return ArchiveReport(
             entries=len(contents),
             size_bytes=self._size,
             has_manifest=manifest is not None,
             damage=self._damage,
             differences=differences,
+            failed=failed,
             left_out=left_out,
         )
 
@@ -207,17 +215,27 @@ class _Check:
             raise BadZipFile(f"it has {size} bytes, not {info.file_size}")
         return _Content(size, info.CRC, md5.hexdigest())
 
+    def _manifest(self, contents: Mapping[str, _Content]) -> Mapping[str, object] | None:
+        """The manifest; None when there is none, or a file of some directory only has its name."""
+        document = self._document(MANIFEST_NAME, contents)
+        return document if document is not None and document.get("format") == MANIFEST_FORMAT else None
+
+    def _failed(self, contents: Mapping[str, _Content]) -> list[Finding]:
+        """What the last entry lists, where it is a report of failures."""
+        last = self._infos[-1].filename if self._infos else ""
+        document = self._document(last, contents) if _ERRORS_NAME.fullmatch(last) else None
+        try:
+            return [] if document is None else read(document, "errors", as_list(_finding))
+        except InvalidDocumentError:
+            return []  # a file that only has the name
+
     def _document(self, name: str, contents: Mapping[str, _Content]) -> Mapping[str, object] | None:
-        """The JSON object that the entry `name` is; None when there is no such entry or it cannot be read."""
-        if name not in contents:
-            return None
-        if (contents[name].size or 0) > MAX_DOCUMENT_BYTES:
-            self._damage.append(Finding(name, "too long to be read"))
+        """The JSON object that the entry `name` is; None when it is none, or none that could be read."""
+        if name not in contents or (contents[name].size or 0) > MAX_DOCUMENT_BYTES:
             return None
         try:
             return require_object(json.loads(self._archive.read(name)), name)
-        except (ValueError, RecursionError) as error:
-            self._damage.append(Finding(name, f"cannot be read: {error}"))
+        except (ValueError, RecursionError):
             return None
 
 
@@ -240,6 +258,9 @@ def _expected(manifest: Mapping[str, object]) -> dict[str, _Content]:
         )
         return read(row, "name", as_text), content
 
+    version = read(manifest, "version", as_count)
+    if version != MANIFEST_VERSION:
+        raise InvalidDocumentError(f"version {version} is not known", pointer="/version")
     return dict(read(manifest, "entries", as_list(entry)))
 
 
@@ -255,8 +276,12 @@ def _as_crc(value: object) -> int:
     return number
 
 
-def _differences(expected: Mapping[str, _Content], found: Mapping[str, _Content]) -> Iterator[Finding]:
+def _differences(
+    expected: Mapping[str, _Content], found: Mapping[str, _Content], failed: Collection[str]
+) -> Iterator[Finding]:
     for name, wanted in expected.items():
+        if name in failed:
+            continue
         if name not in found:
             yield Finding(name, "the manifest has it, the archive has not")
             continue
@@ -264,14 +289,13 @@ def _differences(expected: Mapping[str, _Content], found: Mapping[str, _Content]
             value = getattr(wanted, what)
             if value is not None and value != getattr(found[name], what):
                 yield Finding(name, f"its {what} is {getattr(found[name], what)}; the manifest says {value}")
-    for name in sorted(found.keys() - expected.keys() - {MANIFEST_NAME, ERRORS_NAME}):
-        yield Finding(name, "the archive has it, the manifest has not")
+    for name in sorted(found.keys() - expected.keys() - {MANIFEST_NAME}):
+        if not (failed and _ERRORS_NAME.fullmatch(name)):
+            yield Finding(name, "the archive has it, the manifest has not")
 
 
-def _left_out(document: Mapping[str, object], member: str) -> list[Finding]:
-    def finding(value: object) -> Finding:
-        row = require_object(value, "something left out")
-        name = read_optional(row, "name", as_text) or read_optional(row, "file_id", as_text) or ""
-        return Finding(name, read_optional(row, "reason", as_text) or "no reason given")
-
-    return read_optional(document, member, as_list(finding)) or []
+def _finding(value: object) -> Finding:
+    row = require_object(value, "something left out")
+    name = read_optional(row, "name", as_text) or read_optional(row, "file_id", as_text)
+    reason = read_optional(row, "detail", as_text) or read_optional(row, "reason", as_text)
+    return Finding(name or "", reason or "no reason given")

@@ -184,18 +184,24 @@ class ArchiveClient:
             InvalidDocumentError: `path` cannot be written.
         """
         ticket = _TICKET_PATH.fullmatch(link)
-        if ticket is None:
-            return self._fetch(link, Path(path), progress)
-        download = link if ticket["rest"] else f"{ticket['ticket']}/download"
+        if ticket is not None and not ticket["rest"]:
+            link = f"{ticket['ticket']}/download"
         for _ in range(_TURNS):
             try:
-                return self._fetch(download, Path(path), progress)
-            except NotAllowedError:  # it has no slot, or has it no longer
-                self._wait(f"{ticket['ticket']}/wait", WAIT_SECONDS)
-        return self._fetch(download, Path(path), progress)
+                return self._fetch(link, Path(path), progress)
+            except NotAllowedError as error:  # perhaps it has no slot, or has it no longer
+                refused = _TICKET_PATH.fullmatch(self._below(str(error.context.get("url"))) or "")
+                if refused is None:
+                    raise
+                self._wait(f"{refused['ticket']}/wait", WAIT_SECONDS)
+        return self._fetch(link, Path(path), progress)
 
     def _fetch(self, link: str, goal: Path, progress: Progress | None) -> Fetched:
-        etag, content_type = self._head(link)
+        with self._transport.open("HEAD", link) as reply:  # takes no slot
+            etag = strong_tag(reply)
+            content_type = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            # What a bundle leads to is frozen; to ask for the bundle again could freeze another one.
+            link = self._below(reply.url) or link
         check = _ArchiveCheck() if content_type == ZIP_TYPE else None
         wanted = Wanted(
             path=link,
@@ -207,11 +213,10 @@ class ArchiveClient:
         fetch_whole(self._transport, wanted, goal, progress)
         return Fetched(path=goal, report=check.report if check else None)
 
-    def _head(self, link: str) -> tuple[str | None, str]:
-        """Strong tag and content type of what `link` leads to; no slot is taken for that."""
-        with self._transport.open("HEAD", link) as reply:
-            kind = reply.headers.get("Content-Type", "")
-            return strong_tag(reply), kind.partition(";")[0].strip().lower()
+    def _below(self, url: str) -> str | None:
+        """The path of `url` below the address of the node; None when it is somewhere else."""
+        base = self._transport.base_url
+        return url.removeprefix(base) if url.startswith(f"{base}/") else None
 
     def _wait(self, path: str, seconds: float) -> None:
         deadline = time.monotonic() + seconds

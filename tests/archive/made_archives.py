@@ -30,7 +30,8 @@ def manifest_of(files: dict[str, bytes], **more: object) -> JsonObject:
         }
         for name, data in files.items()
     ]
-    return {"format": 1, "entries": entries, "skipped": []} | more
+    head = {"format": "meteorpi-archive-manifest", "version": 1}
+    return head | {"entries": entries, "skipped": []} | more
 
 
 def archive_of(

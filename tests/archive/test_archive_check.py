@@ -109,22 +109,32 @@ def test_what_differs_from_the_manifest_is_told(path: Path) -> None:
 @pytest.mark.contract("archive-3.20/verify")
 def test_what_was_left_out_is_told_and_is_no_difference(path: Path) -> None:
     said = manifest_of(FILES, skipped=[{"index": 3, "file_id": "ab" * 16, "reason": "not here yet"}])
-    errors = {"errors": [{"index": 4, "name": "c.jpg", "reason": "HTTP 404"}]}
-    held = FILES | {"_ERRORS.json": json.dumps(errors).encode()}
 
-    report = checked(path, archive_of(held, said))
+    report = checked(path, archive_of(FILES, said))
 
     assert report.is_right
-    assert [(finding.name, finding.reason) for finding in report.left_out] == [
-        ("ab" * 16, "not here yet"),
-        ("c.jpg", "HTTP 404"),
-    ]
+    assert [(each.name, each.reason) for each in report.left_out] == [("ab" * 16, "not here yet")]
+
+
+@pytest.mark.contract("archive-3.20/verify")
+@pytest.mark.parametrize("name", ["_ERRORS.json", "_ERRORS (2).json"])
+def test_what_failed_while_the_archive_was_made_is_told(path: Path, name: str) -> None:
+    failed = {"index": 4, "name": "c.jpg", "reason": "status", "detail": "the source answered 404"}
+    held = FILES | {name: json.dumps({"errors": [failed]}).encode()}
+
+    report = checked(path, archive_of(held, manifest_of(FILES | {"c.jpg": b"x"})))
+
+    assert report.is_intact
+    assert not report.is_right
+    assert report.differences == []
+    assert [(each.name, each.reason) for each in report.failed] == [("c.jpg", "the source answered 404")]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "wrong",
     [
-        {},
+        {"version": 2},
+        {"version": None},
         {"entries": {}},
         {"entries": [1]},
         {"entries": [{"size": 1}]},
@@ -133,16 +143,19 @@ def test_what_was_left_out_is_told_and_is_no_difference(path: Path) -> None:
         {"entries": [], "skipped": "all"},
     ],
 )
-def test_manifest_that_cannot_be_used_is_a_difference(path: Path, said: dict[str, object]) -> None:
-    report = checked(path, archive_of({}, said))
+def test_manifest_that_cannot_be_used_is_a_difference(path: Path, wrong: dict[str, object]) -> None:
+    report = checked(path, archive_of({}, manifest_of({}) | wrong))
 
     assert report.is_intact
     assert names(report.differences) == ["MANIFEST.json"]
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
-def test_manifest_that_is_no_json_object_is_damage(path: Path, text: bytes) -> None:
-    assert names(checked(path, archive_of({"MANIFEST.json": text})).damage) == ["MANIFEST.json"]
+@pytest.mark.parametrize("name", ["MANIFEST.json", "_ERRORS.json"])
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"errors": 1}', b"\xff", b"[" * 100_000])
+def test_file_that_only_has_the_name_is_a_file(path: Path, name: str, text: bytes) -> None:
+    report = checked(path, archive_of({name: text}))
+
+    assert (report.is_right, report.has_manifest) == (True, False)
 
 
 @pytest.mark.contract("archive-3.20/verify")

@@ -15,6 +15,7 @@ from meteorpi_client.transport import Patience
 from meteorpi_model.errors import (
     CorruptContentError,
     InvalidDocumentError,
+    NotAllowedError,
     NotFoundError,
     PeerUnavailableError,
     UnavailableError,
@@ -34,14 +35,18 @@ class ArchiveNode(TinyNode):
 
     head: Response
     turns: list[bool]
+    bundles: list[Response]
 
     def offer(self, *views: View, tag: str | None = TAG, kind: str = ZIP) -> None:
         self.turns = []
+        self.bundles = []
         self.head = Response(b"", 200, {"ETag": tag} if tag else {}, content_type=kind)
         self.answer_with(*views)
 
     def application(self, environ, start_response):  # type: ignore[no-untyped-def]
         request = Request(environ)
+        if request.path.startswith("/bundle/"):
+            return iter(self.bundles.pop(0)(environ, start_response))
         if request.method == "HEAD":
             return iter(self.head(environ, start_response))
         if request.path.endswith("/wait"):
@@ -238,6 +243,28 @@ def test_turn_that_does_not_come_ends_the_waiting(client: MeteorClient, node: Ar
 
     with pytest.raises(UnavailableError, match="did not come"):
         client.archives.wait(TICKET, seconds=0)
+
+
+def test_bundle_is_followed_once_and_its_ticket_fetched(
+    client: MeteorClient, node: ArchiveNode, tmp_path: Path
+) -> None:
+    """Asked for again after a cut, it might lead to another ticket: more has been recorded meanwhile."""
+    node.offer(cut(70_000), whole())
+    node.bundles = [Response(b"", 303, {"Location": f"/ticket/{TICKET}/download"})]
+
+    client.archives.fetch("/bundle/files/%257B%257D", tmp_path / "night.zip")
+
+    assert (tmp_path / "night.zip").read_bytes() == ARCHIVE
+    assert {request.path for request in node.requests} == {f"/ticket/{TICKET}/download"}
+
+
+def test_refusal_that_is_not_about_a_ticket_is_passed_on(
+    client: MeteorClient, node: ArchiveNode, tmp_path: Path
+) -> None:
+    node.offer(always_forbidden())
+
+    with pytest.raises(NotAllowedError):
+        client.archives.fetch("/stream/url/token?client=portal", tmp_path / "a.jpg")
 
 
 def test_content_that_is_no_archive_is_taken_as_it_is(
