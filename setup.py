@@ -15,6 +15,7 @@ CORE = [
     "rich>=13.9",
     "waitress>=3.0.2,<4",
     "cryptography>=43",
+    "urllib3>=2.3,<3",  # comes with requests; connections to checked addresses are made with it directly
 ]
 EXTRAS = {
     "firebird": ["fdb>=2.0.4,<3", "sqlalchemy-firebird>=2.2,<2.3"],
