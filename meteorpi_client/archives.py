@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-from meteorpi_client.addresses import checked_base_url
+from meteorpi_client.addresses import checked_base_url, search_segment
 from meteorpi_client.archive_check import ArchiveReport, check_archive
 from meteorpi_client.resuming import Progress, Wanted, fetch_whole, strong_tag
 from meteorpi_client.transport import Transport, json_object, understood
@@ -34,6 +34,7 @@ from meteorpi_model.errors import (
     NotAllowedError,
     UnavailableError,
 )
+from meteorpi_model.search import FileRecordSearch
 from meteorpi_model.values import JsonObject
 
 ZIP_TYPE: Final = "application/zip"
@@ -163,6 +164,12 @@ class ArchiveClient:
     def download(self, ticket_id: UUID, path: str | Path, progress: Progress | None = None) -> Fetched:
         """Fetch the archive of a ticket to `path`, waiting for its turn where that is needed; see `fetch`."""
         return self.fetch(f"/ticket/{ticket_id}/download", path, progress)
+
+    def download_files(
+        self, search: FileRecordSearch, path: str | Path, progress: Progress | None = None
+    ) -> Fetched:
+        """Fetch all files that match as one archive; see `fetch`. No credentials are needed."""
+        return self.fetch(f"/bundle/files/{search_segment(search)}", path, progress)
 
     def fetch(self, link: str, path: str | Path, progress: Progress | None = None) -> Fetched:
         """Fetch what `link` leads to: an archive is checked, anything else taken as it is.

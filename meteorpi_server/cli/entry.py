@@ -57,6 +57,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "prune": "pruning",
     "import-original": "originals",
     "verify": "verifying",
+    "archive": "archive",
     "backup": "backup",
     "restore": "backup",
     "copy-db": "backup",

@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from meteorpi_client import MeteorClient
-from meteorpi_model import FileRecord, get_md5_hash
+from meteorpi_model import FileRecord, FileRecordSearch, get_md5_hash
 from meteorpi_model.errors import CorruptContentError, DigestMismatchError, NotFoundError
+from meteorpi_server.cli.archive_files import tell as tell_archive
 from meteorpi_server.cli.output import Output, Row, json_option, progress, size_text
 from meteorpi_server.cli.selecting import file_search, file_search_options
 
@@ -35,27 +36,54 @@ def open_node(url: str, ca_file: str | None = None) -> Iterator[MeteorClient]:
     "--to",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=".",
-    help="Where the files go.",
+    help="Where the files go, if not here.",
+)
+@click.option(
+    "--zip",
+    "archive",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Fetch them as one archive, to this file.",
 )
 @click.option("--ca-file", metavar="FILE", help="Trust the certificate authorities in FILE instead.")
 @json_option
 @file_search_options
-def download(node_url: str, folder: Path, ca_file: str | None, output: Output, **options: Any) -> int:
+def download(
+    node_url: str,
+    folder: Path | None,
+    archive: Path | None,
+    ca_file: str | None,
+    output: Output,
+    **options: Any,
+) -> int:
     """Download the files that match from the node at URL.
 
     Each goes to CAMERA/TIME_ID_NAME below the folder, is checked, and gets its name only when it is whole.
     What is there already is left as it is; what was cut off goes on where it was, so the command may be
-    repeated.
+    repeated. With --zip the node, which has to offer archives, sends all of them as one; ends with 1 when the
+    archive is not as its manifest says.
     """
+    if archive is not None and folder is not None:
+        raise click.UsageError("--zip takes the place of --to")
+    with open_node(node_url, ca_file) as client:
+        if archive is not None:
+            return _fetch_archive(client, file_search(**options), archive, output)
+        return _fetch_files(client, file_search(**options), folder or Path(), output)
+
+
+def _fetch_archive(client: MeteorClient, search: FileRecordSearch, goal: Path, output: Output) -> int:
+    with progress(goal.name, in_bytes=True) as advance:
+        fetched = client.archives.download_files(search, goal, advance)
+    return tell_archive(output, goal, fetched.report)
+
+
+def _fetch_files(client: MeteorClient, search: FileRecordSearch, folder: Path, output: Output) -> int:
     outcomes: Counter[str] = Counter()
     size_bytes = 0
-    with open_node(node_url, ca_file) as client:
-        for record in client.iterate_files(file_search(**options)):
-            outcome, path, reason = _fetch(client, record, folder)
-            outcomes[outcome] += 1
-            size_bytes += record.file_size if outcome == "downloaded" else 0
-            _tell(output, {"file_id": record.file_id, "state": outcome, "path": path, "reason": reason})
+    for record in client.iterate_files(search):
+        outcome, path, reason = _fetch(client, record, folder)
+        outcomes[outcome] += 1
+        size_bytes += record.file_size if outcome == "downloaded" else 0
+        _tell(output, {"file_id": record.file_id, "state": outcome, "path": path, "reason": reason})
     output.say(
         f"{outcomes['downloaded']} files downloaded, {size_text(size_bytes)}; "
         f"{outcomes['present']} were here already, {outcomes['failed']} failed"

@@ -1,0 +1,36 @@
+"""``meteorpi archive``: many files as one zip, and who may ask a node for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, MeteorError
+from meteorpi_server.cli.archive_files import fetch, verify
+from meteorpi_server.cli.output import printable
+
+
+class ArchiveGroup(click.Group):
+    """Commands that end with 0, 1 or 2 only, as those of the services did that they replace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what fails is told in one line and ends with 1."""
+        try:
+            return super().invoke(ctx)
+        except (InvalidDocumentError, ConfigurationError):
+            raise  # of usage: 2
+        except MeteorError as error:
+            raise click.ClickException(printable(f"{error.detail} [{error.code}]")) from error
+
+
+@click.group(cls=ArchiveGroup)
+def archive() -> None:
+    """Archives: fetch, check and make them, and look after links and clients.
+
+    Ends with 0 when done, 1 when something failed, 2 when a command or option cannot be used.
+    """
+
+
+for command in (fetch, verify):
+    archive.add_command(command)
