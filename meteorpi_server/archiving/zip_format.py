@@ -73,12 +73,13 @@ def has_descriptor(entry: Entry) -> bool:
 def has_local_zip64(entry: Entry, index: int) -> bool:
     """Whether the local header has 64 bits for the sizes.
 
-    The first entry of unknown length has not: a desktop's unpacking program then keeps only that entry.
+    Where nobody knows the length it has not, and content of 4 GiB fails: Java's streaming reader refuses a
+    descriptor of 64 bits behind small content (JDK-8303866). Nor has the first entry while its length in the
+    archive is open: a desktop's unpacking program then keeps only that entry.
     """
     stored = stored_size(entry)
     if stored is None:
-        may_exceed = entry.size is None or stored_length(entry.size) >= FULL_32
-        return may_exceed and index > 0
+        return index > 0 and entry.size is not None and stored_length(entry.size) >= FULL_32
     return stored >= FULL_32 or (entry.size or 0) >= FULL_32
 
 
