@@ -95,7 +95,6 @@ archive_queue = Table(
     _ticket(),
     Column("owner", ExactText(OWNER_LENGTH), nullable=False),
     Column("place", SmallInteger, nullable=False),
-    Column("turn", BigInteger, nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("waiter", ExactText(NAME_LENGTH), nullable=False),
     Column("enqueued_at", BigInteger, nullable=False),
@@ -119,10 +118,11 @@ archive_downloads = Table(
     Index("ix_archive_download_ticket", "ticket_id", info=ASCENDING_ONLY),
 )
 
-archive_gate = Table(
-    "archive_gate",
+archive_turns = Table(
+    "archive_turns",
     metadata,
-    # Whoever changes the queue counts this up first, and so goes through alone.
+    # One row counts them all: whoever changes the queue counts it up first, and so is alone with it. The
+    # others say which was the last turn of each owner.
     Column("name", ExactText(OWNER_LENGTH), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
@@ -133,6 +133,6 @@ TABLES = (
     archive_plans,
     archive_queue,
     archive_downloads,
-    archive_gate,
+    archive_turns,
 )
 """All of them, parents first."""

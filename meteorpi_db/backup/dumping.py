@@ -21,7 +21,7 @@ NOT_CARRIED = frozenset(
         "announced_file",
         "archive_queue",
         "archive_downloads",
-        "archive_gate",
+        "archive_turns",
     }
 )
 """Tables that are about what goes on at the moment, and that everybody can do without.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 
@@ -47,6 +48,11 @@ def digests_of(transactions: Transactions) -> dict[str, str]:
         return {table.name: digest_of(rows_of(connection, table)).hexadecimal for table in OLD.sorted_tables}
 
 
+def named_alike(shape: dict[str, object]) -> str:
+    """A shape without the numbers that Firebird gives to constraints in the order in which they were made."""
+    return re.sub(r"rdb\$\d+", "rdb$", str(shape))
+
+
 @pytest.mark.contract("archive-3.19", "issue-2.2/migrations")
 def test_node_of_version_1_gets_the_tables_and_keeps_its_data(
     bare_database: str, open_database: Callable[..., MeteorDatabase]
@@ -73,7 +79,7 @@ def test_carried_forward_and_new_schema_are_the_same(bare_database: str, db: Met
         ensure_schema(transactions, create=True, schema=Schema(OLD))
         ensure_schema(transactions)
 
-        assert shape_of(transactions) == shape_of(db.transactions)
+        assert named_alike(shape_of(transactions)) == named_alike(shape_of(db.transactions))
 
 
 def test_step_that_was_cut_off_is_taken_up_where_it_ended(bare_database: str) -> None:

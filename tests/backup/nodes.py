@@ -9,6 +9,10 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select
 
 from meteorpi_db import MeteorDatabase, tables
+from meteorpi_db.archives.queue import ArchiveQueue
+from meteorpi_db.archives.queue_state import QueueRules
+from meteorpi_db.archives.register import ArchiveRegister
+from meteorpi_db.archives.tickets import NewTicket, Owner
 from meteorpi_db.backup.adjusting import forget_marking
 from meteorpi_db.backup.dumping import carried_tables
 from meteorpi_db.backup.rows import digest_of, rows_of
@@ -59,6 +63,7 @@ def fill(db: MeteorDatabase) -> list[FileRecord]:
     add_event(db, 2, found[:2])
     _import(db)
     _add_accounts(db)
+    _add_archives(db)
     config = add_export(db, "file")
     add_export(db, "event", enabled=False)
     db.mark_entities_to_export(config)
@@ -96,6 +101,27 @@ def _add_accounts(db: MeteorDatabase) -> None:
 
     db.transactions.write(operation)
     db.create_api_token("ann", "a program")
+
+
+def _add_archives(db: MeteorDatabase) -> None:
+    """A client with a ticket, which are carried; its place in the queue and a download, which are not."""
+    register = ArchiveRegister(db.transactions, lambda: at(1))
+    register.add_client("far-away", secret="s" * 96)
+    client = register.client("far-away")
+    assert client is not None
+    plan = bytes(range(256)) * 300
+    new = NewTicket(
+        ticket_type="zip",
+        plan=plan,
+        entries=3,
+        expires_at=at(2000),
+        owner=Owner(client.client_id),
+        options={"filename": "nuit é.zip"},
+        idempotency_key="one",
+    )
+    ticket = register.add_ticket(new)
+    queue = ArchiveQueue(db.transactions, QueueRules(), lambda: at(1))
+    assert isinstance(queue.start(ticket.ticket_id, "a process"), UUID)
 
 
 def _add_passing_things(db: MeteorDatabase) -> None:
