@@ -19,8 +19,15 @@ ROUTE_PACKAGES: Final[dict[str, Callable[[MeteorApp, str], None]]] = {
     "query": lambda meteor_app, path: query_api.add_routes(meteor_app, url_path=path),
     "node": lambda meteor_app, path: node_api.add_routes(meteor_app, url_path=path),
     "night": lambda meteor_app, path: night_page.add_routes(meteor_app, url_path=path),
+    "archive": lambda meteor_app, path: _add_archive_routes(meteor_app, path),
 }
 """How each route package is attached below a path."""
+
+
+def _add_archive_routes(meteor_app: MeteorApp, path: str) -> None:
+    from meteorpi_server import archive_api  # a node that offers no archives loads nothing of them
+
+    archive_api.add_routes(meteor_app, url_path=path)
 
 
 def make_meteor_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:

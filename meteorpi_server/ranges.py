@@ -9,7 +9,7 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -37,16 +37,20 @@ class ByteRange(NamedTuple):
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
-def parse_ranges(header: str | None, size: int) -> list[ByteRange]:
+def parse_ranges(
+    header: str | None, size: int, *, most: int = MAX_RANGES, is_merged: bool = False
+) -> list[ByteRange]:
     """The ranges that `header` asks for, cut to content of `size` bytes.
 
     Args:
         header: value of ``Range``, or None.
         size: bytes that the content has.
+        most: with more ranges than this the whole content is the answer.
+        is_merged: give them sorted, those that overlap made one.
 
     Returns:
-        The ranges in the order asked for; none when the whole content is to be sent, which is also the answer
-        to a header that is malformed, in another unit, or asks for more bytes than there are.
+        The ranges, in the order asked for unless merged; none when the whole content is to be sent, which is
+        also the answer to a header that is malformed, in another unit, or asks for more bytes than there are.
 
     Raises:
         RequestedRangeNotSatisfiable: the header is fine and none of its ranges holds a byte (416).
@@ -56,7 +60,7 @@ def parse_ranges(header: str | None, size: int) -> list[ByteRange]:
         return []
     items = [item.strip(" \t") for item in text.split(",")]
     specs = [_RANGE.fullmatch(item) for item in items if item]
-    if not specs or len(specs) > MAX_RANGES:
+    if not specs or len(specs) > most:
         return []
     found: list[ByteRange] = []
     for spec in specs:
@@ -69,6 +73,8 @@ def parse_ranges(header: str | None, size: int) -> list[ByteRange]:
         raise RequestedRangeNotSatisfiable(
             length=size, description=f"the content has {size} bytes, and the range begins after them"
         )
+    if is_merged:
+        return list(_merged(found))
     if len(found) > 1 and sum(each.length for each in found) >= size:
         return []
     return found
@@ -89,6 +95,20 @@ def _resolve(first: str, last: str, size: int) -> Iterator[ByteRange]:
         stop = min(_bounded(last) + 1, size) if last else size
     if start < stop:
         yield ByteRange(start, stop)
+
+
+def _merged(ranges: Iterable[ByteRange]) -> Iterator[ByteRange]:
+    """The same bytes in the order in which they stand, each once."""
+    last: ByteRange | None = None
+    for each in sorted(ranges):
+        if last is not None and each.start < last.stop:
+            last = ByteRange(last.start, max(last.stop, each.stop))
+            continue
+        if last is not None:
+            yield last
+        last = each
+    if last is not None:
+        yield last
 
 
 def _bounded(digits: str) -> int:

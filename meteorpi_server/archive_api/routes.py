@@ -1,0 +1,44 @@
+"""The archive routes as a package: where the views of its modules come together."""
+
+from __future__ import annotations
+
+from flask import Blueprint, current_app, request
+from werkzeug.wrappers import Response
+
+from meteorpi_server.app import MeteorApp
+from meteorpi_server.archive_api import refusals, service
+
+blueprint = Blueprint("archive", __name__)
+
+
+def add_routes(meteor_app: MeteorApp, url_path: str = "", **options: object) -> None:
+    """Attach the archive routes to `meteor_app`, below `url_path`.
+
+    Args:
+        meteor_app: of the node.
+        url_path: path below which they are.
+        options: settings of archives that override those of the node, without ``archive_`` before them.
+
+    Raises:
+        ConfigurationError: there is no such option, or the value is none of it.
+    """
+    settings = service.with_options(meteor_app.settings, options)
+    meteor_app.attach(blueprint, url_path, version=1)
+    made = service.ArchiveService(meteor_app.db, settings)
+    service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
+
+
+@blueprint.before_request
+def _sweep() -> None:
+    service.current_service().sweep_now_and_then()
+
+
+@blueprint.after_app_request
+def _tell_as_fpx(response: Response) -> Response:
+    package = refusals.target_endpoint().rpartition(".")[0]
+    is_ours = current_app.blueprints.get(package) is blueprint
+    return refusals.add_errors(response) if is_ours and request.method != "OPTIONS" else response
+
+
+blueprint.register_error_handler(refusals.RefusedRequestError, refusals.answer_refusal)
+blueprint.register_error_handler(refusals.MissingContentsError, refusals.answer_missing)
