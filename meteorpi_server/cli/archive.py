@@ -8,6 +8,7 @@ import click
 
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, MeteorError
 from meteorpi_server.cli.archive_files import fetch, verify
+from meteorpi_server.cli.archive_making import add_ticket, pack
 from meteorpi_server.cli.output import printable
 
 
@@ -32,5 +33,11 @@ def archive() -> None:
     """
 
 
-for command in (fetch, verify):
+@archive.group()
+def ticket() -> None:
+    """Links to archives, good until they expire."""
+
+
+for command in (fetch, pack, verify):
     archive.add_command(command)
+ticket.add_command(add_ticket)

@@ -98,10 +98,11 @@ def _place_of(link: str, node_url: str | None, setup: Setup) -> tuple[str, str]:
         ticket_id: UUID = parse_hex_id(link.replace("-", ""), "ticket")
     except InvalidDocumentError as error:
         raise click.UsageError(f"{link!r} is neither a web address nor the id of a ticket") from error
-    return (node_url or _own_url(setup.settings)), f"/ticket/{ticket_id}/download"
+    return (node_url or own_url(setup.settings)), f"/ticket/{ticket_id}/download"
 
 
-def _own_url(settings: Settings) -> str:
+def own_url(settings: Settings) -> str:
+    """Where the node of these settings can be reached from this machine."""
     host = _EVERYWHERE.get(settings.host, settings.host)
     address = f"[{host}]" if ":" in host else host
     return f"http://{address}:{settings.port}{settings.url_path.rstrip('/')}"
