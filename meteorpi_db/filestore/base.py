@@ -88,7 +88,12 @@ class ContentReader(Iterator[bytes]):
     Args:
         stream: positioned at the first byte; closed together with the reader.
         length: bytes to give at most.
+
+    Attributes:
+        chunk_bytes: largest chunk, CHUNK_BYTES unless the caller wants smaller ones.
     """
+
+    chunk_bytes = CHUNK_BYTES
 
     def __init__(self, stream: BinaryIO, length: int) -> None:
         self._stream = stream
@@ -97,7 +102,7 @@ class ContentReader(Iterator[bytes]):
     def __next__(self) -> bytes:
         if self._left > 0:
             with storage_errors("read content"):
-                chunk = self._stream.read(min(self._left, CHUNK_BYTES))
+                chunk = self._stream.read(min(self._left, self.chunk_bytes))
             self._left -= len(chunk)
             if chunk:
                 return chunk

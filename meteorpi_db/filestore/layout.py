@@ -55,11 +55,11 @@ class Layout:
 
     def path(self, file_id: UUID) -> Path:
         """Where a new content goes."""
-        return self._paths(file_id.hex)[0]
+        return self._flat(file_id) if self.name == "flat" else self._tree(file_id)
 
     def other_path(self, file_id: UUID) -> Path:
         """Where the other layout has it."""
-        return self._paths(file_id.hex)[1]
+        return self._tree(file_id) if self.name == "flat" else self._flat(file_id)
 
     def temporary_path(self, file_id: UUID) -> Path:
         """A name nobody else uses, in the directory of the content, so that the last step is a rename."""
@@ -92,9 +92,12 @@ class Layout:
             for name in _listed(directory, lambda entry: entry.name.startswith(_OWN_PREFIXES)):
                 yield directory / name
 
-    def _paths(self, name: str) -> tuple[Path, Path]:
-        flat, tree = self.root / name, self.root / name[:2] / name[2:4] / name
-        return (flat, tree) if self.name == "flat" else (tree, flat)
+    def _flat(self, file_id: UUID) -> Path:
+        return self.root / file_id.hex
+
+    def _tree(self, file_id: UUID) -> Path:
+        name = file_id.hex
+        return self.root / f"{name[:2]}/{name[2:4]}/{name}"
 
     def _tree_names(self, last: str) -> Iterator[str]:
         for branch in self._branches(last):

@@ -43,9 +43,9 @@ class ContentCheck:
         self._entry = entry
         self.size = 0
         self.crc = 0
-        expected = entry.details.get("md5")
-        self._expected_md5 = expected if entry.crc is None and isinstance(expected, str) else None
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        expected = None if entry.crc is not None else entry.details.get("md5")
+        self._expected_md5 = expected if isinstance(expected, str) else None
+        self._md5 = None if self._expected_md5 is None else hashlib.md5(usedforsecurity=False)
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if entry.form is Form.DEFLATED else None
 
     def update(self, chunk: bytes) -> None:
@@ -76,7 +76,7 @@ class ContentCheck:
         self._finish_inflating()
         if entry.size is not None and self.size < entry.size:
             raise _short(self.size, entry.size)
-        has_wrong_md5 = self._expected_md5 is not None and self._md5.hexdigest() != self._expected_md5
+        has_wrong_md5 = self._md5 is not None and self._md5.hexdigest() != self._expected_md5
         if has_wrong_md5 or (entry.crc is not None and self.crc != entry.crc):
             raise SourceFailedError(
                 "the content does not have the digest planned", reason=Reason.WRONG_DIGEST
@@ -96,7 +96,7 @@ class ContentCheck:
         if self._entry.size is not None and self.size > self._entry.size:
             raise _long(self._entry.size)
         self.crc = crc32(content, self.crc)
-        if self._expected_md5 is not None:
+        if self._md5 is not None:
             self._md5.update(content)
 
 
@@ -146,7 +146,12 @@ def source_errors() -> Iterator[None]:
     except SourceFailedError:
         raise
     except (MeteorError, OSError) as error:
-        raise SourceFailedError("the content broke off while it was read", retry=True) from error
+        raise broken_off() from error
+
+
+def broken_off() -> SourceFailedError:
+    """The error for a content that fails in its middle with an error of somebody else's."""
+    return SourceFailedError("the content broke off while it was read", retry=True)
 
 
 def _reading(chunks: Iterable[bytes]) -> Iterator[bytes]:

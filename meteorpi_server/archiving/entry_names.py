@@ -19,7 +19,11 @@ MAX_NAME_BYTES: Final = 1000
 """A clean name stays 40 bytes below, for the numbers that tell names apart."""
 
 _LONGEST_EXTENSION: Final = 32
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+=@,()-]*(?:\.[A-Za-z0-9_+=@,()-]+)*(?<![.])")
+# Names of which nothing has to be changed, found in one step: most are.
+_PLAIN_PART = (
+    r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))[a-z0-9_-][a-z0-9_+=@,()-]*(?:\.[a-z0-9_+=@,()-]+)*"
+)
+_PLAIN = re.compile(rf"(?:{_PLAIN_PART}/)*{_PLAIN_PART}", re.IGNORECASE | re.ASCII)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\\:*?"<>|/\u2028\u2029]')
 _NO_TEXT = re.compile("[\ud800-\udfff]")  # how file names that are not UTF-8 arrive
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
@@ -31,8 +35,6 @@ def clean_component(text: str) -> str:
     Args:
         text: as it came; ``/`` becomes ``_``.
     """
-    if len(text) <= MAX_COMPONENT_BYTES and _PLAIN.fullmatch(text) and not _DEVICE.match(text):
-        return text
     text = unicodedata.normalize("NFC", _NO_TEXT.sub("\ufffd", text))
     text = _UNSAFE.sub("_", text)
     text = _shortened(_without_tail(text), MAX_COMPONENT_BYTES)
@@ -66,6 +68,8 @@ def clean_name(text: str, index: int) -> str:
         text: components with ``/`` between them; empty ones, ``.`` and ``..`` are left out.
         index: number of the entry, which names it when nothing else is left: ``file-<index>``.
     """
+    if len(text) <= MAX_COMPONENT_BYTES and _PLAIN.fullmatch(text):
+        return text
     parts = [part for part in map(clean_component, text.split("/")) if part]
     while len(parts) > 1 and len("/".join(parts).encode()) > MAX_NAME_BYTES - 40:
         del parts[-2]  # the last is the name that somebody looks for

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from typing import Final
 
-from meteorpi_server.archiving.checks import ContentCheck, checked
+from meteorpi_model.errors import MeteorError
+from meteorpi_server.archiving.checks import ContentCheck, broken_off, checked
 from meteorpi_server.archiving.entries import Entry, Form
 from meteorpi_server.archiving.failures import SourceFailedError
 from meteorpi_server.archiving.outbox import NOW
@@ -15,6 +17,11 @@ from meteorpi_server.archiving.sources import Source
 from meteorpi_server.archiving.stored_blocks import blocks, content_offset
 from meteorpi_server.archiving.zip_format import stored_size
 from meteorpi_server.archiving.zip_layout import Slice
+
+SMALL_BYTES: Final = 1 << 16
+"""Contents up to this size are read in one piece: 64 KiB."""
+
+_STORED: Final = Form.STORED
 
 
 def archive_part(
@@ -41,14 +48,31 @@ def archive_part(
 
 def _content(entry: Entry, piece: Slice, source: Source, report: Report) -> Iterator[bytes]:
     """Some of the content of `entry`, checked as far as that can be told from a part."""
-    check = ContentCheck(entry) if piece.start == 0 and piece.stop == stored_size(entry) else None
+    is_whole = piece.start == 0 and piece.stop == stored_size(entry)
+    check = ContentCheck(entry) if is_whole else None
     try:
-        yield from _read(entry, piece, source, check)
+        if check is not None and piece.stop <= SMALL_BYTES and entry.form is _STORED:
+            yield _small_content(entry, source, check)
+        else:
+            yield from _read(entry, piece, source, check)
     except SourceFailedError as error:
         report(failure(piece.index, entry, error))
         raise error.of_entry(piece.index) from error
     if check is not None:
         report(EntrySent(piece.index, check.size, check.crc))
+
+
+def _small_content(entry: Entry, source: Source, check: ContentCheck) -> bytes:
+    """A content in one piece: for thousands of small files, generators would cost more than reading."""
+    try:
+        content = source.read(entry)
+    except SourceFailedError:
+        raise
+    except (MeteorError, OSError) as error:
+        raise broken_off() from error
+    check.update(content)
+    check.finish()
+    return content
 
 
 def _read(entry: Entry, piece: Slice, source: Source, check: ContentCheck | None) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
+from functools import lru_cache
 from typing import Final
 
 _EXTENDED = struct.Struct("<HHBi")
@@ -27,6 +28,13 @@ def extended_time(mtime: int) -> bytes:
 
 def dos_time_and_date(mtime: int) -> tuple[int, int]:
     """Time and date in steps of two seconds, clamped to what DOS can say: 1980 to 2107."""
-    moment = time.gmtime(min(max(mtime, _EARLIEST), _LATEST))
-    clock = moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec >> 1
-    return clock, moment.tm_year - 1980 << 9 | moment.tm_mon << 5 | moment.tm_mday
+    moment = min(max(mtime, _EARLIEST), _LATEST)
+    second = moment % 86400
+    clock = second // 3600 << 11 | second // 60 % 60 << 5 | second % 60 >> 1
+    return clock, _dos_date(moment // 86400)
+
+
+@lru_cache(maxsize=1024)  # the files of an archive are of few days
+def _dos_date(day: int) -> int:
+    date = time.gmtime(day * 86400)
+    return date.tm_year - 1980 << 9 | date.tm_mon << 5 | date.tm_mday

@@ -32,6 +32,8 @@ _DESCRIPTOR_64 = struct.Struct("<4sI2Q")
 _ZIP64_LOCAL = struct.Struct("<2H2Q")
 _ZIP64_END = struct.Struct("<4sQ2H2I4Q4sIQI")
 _END = struct.Struct("<4s4H2IH")
+# Looked up by name, a member of an enumeration costs more than the rest of a function here.
+_STORED, _BLOCKS, _DEFLATED, _STREAMED = Form.STORED, Form.BLOCKS, Form.DEFLATED, Form.STREAMED
 _MADE_BY: Final = 0x032D  # by Unix, as of version 4.5
 _UTF_8, _HAS_DESCRIPTOR = 0x0800, 0x0008
 _FILE_ATTRIBUTES: Final = 0o100644 << 16
@@ -54,20 +56,17 @@ class Written(NamedTuple):
 
 def stored_size(entry: Entry) -> int | None:
     """Bytes of the content of `entry` in the archive, None when not known before they are made."""
-    match entry.form:
-        case Form.STORED:
-            return entry.size
-        case Form.BLOCKS:
-            return None if entry.size is None else stored_length(entry.size)
-        case Form.DEFLATED:
-            return entry.stored_size
-        case _:
-            return None
+    form = entry.form
+    if form is _STORED:
+        return entry.size
+    if form is _BLOCKS:
+        return None if entry.size is None else stored_length(entry.size)
+    return entry.stored_size if form is _DEFLATED else None
 
 
 def has_descriptor(entry: Entry) -> bool:
     """Whether CRC and sizes stand behind the content. Never so for stored content, whose end nobody finds."""
-    return entry.form in (Form.BLOCKS, Form.STREAMED)
+    return entry.form is _BLOCKS or entry.form is _STREAMED
 
 
 def has_local_zip64(entry: Entry, index: int) -> bool:
@@ -77,21 +76,23 @@ def has_local_zip64(entry: Entry, index: int) -> bool:
     descriptor of 64 bits behind small content (JDK-8303866). Nor has the first entry while its length in the
     archive is open: a desktop's unpacking program then keeps only that entry.
     """
-    stored = stored_size(entry)
+    stored = entry.size if entry.form is _STORED else stored_size(entry)
     if stored is None:
         return index > 0 and entry.size is not None and stored_length(entry.size) >= FULL_32
     return stored >= FULL_32 or (entry.size or 0) >= FULL_32
 
 
+def text_length(entry: Entry) -> int:
+    """Bytes of what both headers of `entry` end with: name and extended time."""
+    name = entry.name
+    length = len(name) if name.isascii() else len(name.encode())
+    return length + EXTENDED_BYTES if has_extended_time(entry.mtime) else length
+
+
 def local_length(entry: Entry, index: int) -> int:
     """Bytes in front of the content: header, name, extra fields."""
-    extra = EXTENDED_BYTES if has_extended_time(entry.mtime) else 0
-    return (
-        LOCAL_BYTES
-        + len(entry.name.encode())
-        + extra
-        + (LOCAL_ZIP64_BYTES if has_local_zip64(entry, index) else 0)
-    )
+    length = LOCAL_BYTES + text_length(entry)
+    return length + LOCAL_ZIP64_BYTES if has_local_zip64(entry, index) else length
 
 
 def descriptor_length(entry: Entry, index: int) -> int:
@@ -134,10 +135,8 @@ def descriptor(entry: Entry, index: int, written: Written) -> bytes:
 
 def central_length(entry: Entry, written_sizes: tuple[int, int], offset: int) -> int:
     """Bytes of the directory entry."""
-    wide = (*written_sizes, offset)
-    count = (wide[0] >= FULL_32 or wide[1] >= FULL_32) * 2 + (offset >= FULL_32)
-    extra = EXTENDED_BYTES if has_extended_time(entry.mtime) else 0
-    return CENTRAL_BYTES + len(entry.name.encode()) + extra + (4 + 8 * count if count else 0)
+    count = (max(written_sizes) >= FULL_32) * 2 + (offset >= FULL_32)
+    return CENTRAL_BYTES + text_length(entry) + (4 + 8 * count if count else 0)
 
 
 def central_header(entry: Entry, index: int, offset: int, written: Written | None = None) -> bytes:
@@ -194,7 +193,7 @@ def _version(is_wide: bool) -> int:
 
 def _flags_and_method(entry: Entry) -> tuple[int, int]:
     flags = _UTF_8 | (_HAS_DESCRIPTOR if has_descriptor(entry) else 0)
-    return flags, 0 if entry.form is Form.STORED else 8
+    return flags, 0 if entry.form is _STORED else 8
 
 
 def _known(entry: Entry) -> Written:

@@ -10,12 +10,16 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_server.archiving import zip_format
 from meteorpi_server.archiving.entries import Entry, Form
+from meteorpi_server.archiving.zip_format import FULL_32
 
-_MAX_NAME_BYTES = zip_format.FULL_16
+_MAX_NAME_BYTES: Final = zip_format.FULL_16
+_STORED: Final = Form.STORED
+_BLOCKS: Final = Form.BLOCKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,14 @@ class ZipLayout:
         offset = directory = 0
         for index, entry in enumerate(entries):
             stored = _checked_size(entry)
-            directory += zip_format.central_length(entry, (entry.size or 0, stored), offset)
-            offset += zip_format.local_length(entry, index) + stored
-            offset += zip_format.descriptor_length(entry, index)
+            if entry.form is _STORED and stored < FULL_32 and offset < FULL_32:  # nearly every entry there is
+                length = zip_format.text_length(entry)
+                directory += zip_format.CENTRAL_BYTES + length
+                offset += zip_format.LOCAL_BYTES + length + stored
+            else:
+                directory += zip_format.central_length(entry, (entry.size or 0, stored), offset)
+                offset += zip_format.local_length(entry, index) + stored
+                offset += zip_format.descriptor_length(entry, index)
             self.starts.append(offset)
             self.directory_starts.append(directory)
         wide = zip_format.has_zip64_end(len(entries), directory, offset)
@@ -144,7 +153,7 @@ def _checked_size(entry: Entry) -> int:
     stored = zip_format.stored_size(entry)
     if entry.size is None or stored is None:
         raise InvalidDocumentError(f"the length of {entry.name!r} is not known beforehand")
-    if entry.crc is None and entry.form is not Form.BLOCKS:
+    if entry.crc is None and entry.form is not _BLOCKS:
         raise InvalidDocumentError(f"the CRC-32 of {entry.name!r} has to be known in this form")
     if len(entry.name) * 4 > _MAX_NAME_BYTES and len(entry.name.encode()) > _MAX_NAME_BYTES:
         raise InvalidDocumentError("a name in an archive has at most 65535 bytes")
