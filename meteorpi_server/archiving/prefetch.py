@@ -88,7 +88,7 @@ class Prefetcher(Source):
             if index not in self._ahead:
                 self._ahead[index] = job = _Job(self._source, self._wanted[index], self._held_bytes)
                 self._orders.put(job)
-                if len(self._threads) < self._count:
+                if len(self._threads) <= self._count:  # the one that is waited for is at work as well
                     self._start_thread()
 
     def _start_thread(self) -> None:

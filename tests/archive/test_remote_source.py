@@ -369,6 +369,20 @@ def test_four_sources_are_opened_ahead_after_the_first_byte() -> None:
 
 
 @pytest.mark.contract("archive-3.14/prefetch")
+def test_source_that_is_waited_for_does_not_count_among_those_opened_ahead() -> None:
+    gate = Gate()
+    contents = wanted("a", *(f"slow-{number}" for number in range(9)))
+    with Prefetcher(gate, contents) as ahead:
+        assert list(ahead.open(*contents[0])) == [b"a"]
+        reader = threading.Thread(target=lambda: list(ahead.open(*contents[1])))
+        reader.start()
+        wait_until(lambda: len(gate.opened) == 6, WAIT_SECONDS, "opening of one and four more")
+        gate.is_open.set()
+        reader.join(WAIT_SECONDS)
+    assert not reader.is_alive()
+
+
+@pytest.mark.contract("archive-3.14/prefetch")
 def test_contents_come_in_order_whatever_order_they_were_opened_in() -> None:
     gate = Gate(chunks=3)
     contents = wanted("a", "slow", "b", "bad", "c", "d")
