@@ -65,6 +65,7 @@ CODE_BY_STATUS: Final[dict[int, str]] = {
     414: "too-large",
     415: "unsupported-media-type",
     416: "range-not-satisfiable",
+    426: "upgrade-required",
     429: "too-many-attempts",
     431: "too-large",
     500: "internal",

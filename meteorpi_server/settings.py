@@ -146,6 +146,19 @@ class Settings:
     archive_max_active: int = setting(
         0, "archives sent at the same time by one process; 0: two less than there are threads, at least 1"
     )
+    archive_no_queue: bool = setting(
+        True, "let links be downloaded at once; false: in turn, after waiting in a queue of all processes"
+    )
+    archive_simultaneous_downloads_limit: int = setting(
+        2, "archives sent at the same time by all processes, where there is a queue", minimum=1
+    )
+    archive_slot_lease: int = setting(
+        30, "how long a link whose turn has come waits for its download, in seconds", minimum=1
+    )
+    archive_wait_ping: int = setting(
+        20, "longest time without a sign of life of a waiter, in seconds", minimum=1
+    )
+    archive_wait_timeout: int = setting(3600, "longest wait over one connection, in seconds", minimum=1)
 
     log_level: str = setting(
         "INFO",

@@ -50,6 +50,7 @@ def archive_response(
         PreconditionFailed, RequestedRangeNotSatisfiable: as the headers of the request demand.
         MissingContentsError: contents are not what they were when the plan was made.
         UnavailableError, TooManyAttemptsError: too much is being sent already.
+        NotAllowedError: the ticket has to wait for its turn.
     """
     response = Response(content_type=ZIP_TYPE)
     if plan.is_sized and is_not_modified(plan.etag, plan.newest):
@@ -58,14 +59,14 @@ def archive_response(
         _set_length(response, plan)
     if request.method == "GET" and response.status_code != 304:
         shipment = _shipment(plan, link, ticket_id, response)
-        end = service.active.begin(link, owner, most_of_owner)
+        slot = service.slot(link, ticket_id, owner, most_of_owner)
         try:
             if shipment.is_whole:
                 _check_contents(service, plan)
         except BaseException:
-            end()
+            slot.end()
             raise
-        response.response = Transfer(service, shipment, end)
+        response.response = Transfer(service, shipment, slot)
     _set_headers(response, plan, name)
     return response
 

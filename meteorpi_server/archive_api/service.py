@@ -13,10 +13,14 @@ from uuid import UUID
 from flask import Flask, current_app, request
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.archives.queue import ArchiveQueue
+from meteorpi_db.archives.queue_state import QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_model.errors import ConfigurationError, NotFoundError
 from meteorpi_server.archive_api.limits import ActiveDownloads
 from meteorpi_server.archive_api.planning import Planner
+from meteorpi_server.archive_api.slots import Slot, take_slot
+from meteorpi_server.archive_api.waiting import WaitingRoom, waiting_threads
 from meteorpi_server.archiving import Plan
 from meteorpi_server.archiving.checksums import Checksums
 from meteorpi_server.archiving.sources import PathSource, RecordSource, Source, TextSource
@@ -26,6 +30,7 @@ from meteorpi_server.settings import Settings
 _EXTENSION: Final = "meteorpi_archive"
 _PREFIX: Final = "archive_"
 _PLANS_KEPT: Final = 8
+_WAITER_GRACE_SECONDS: Final = 10
 _SWEEP_INTERVAL: Final = timedelta(minutes=30)
 
 
@@ -38,6 +43,7 @@ class ArchiveService:
         planner: makes plans.
         sources: of contents, by kind of entry.
         active: what is sent now.
+        room: where tickets wait for their turn; None where there is no queue.
     """
 
     def __init__(self, db: MeteorDatabase, settings: Settings) -> None:
@@ -50,13 +56,34 @@ class ArchiveService:
             checksums = Checksums(settings.archive_storage_path)
             self.sources["path"] = PathSource(settings.archive_storage_path)
         self.planner = Planner(db=db, settings=settings, checksums=checksums)
+        waiters = waiting_threads(settings.threads)
+        self.queue = None if settings.archive_no_queue else _queue(db, settings)
+        self.room = None if self.queue is None else _room(self.queue, waiters, settings)
         self.active = ActiveDownloads(
             most=settings.archive_max_active or max(1, settings.threads - 2),
-            most_connections=max(1, settings.threads - 1),
+            most_connections=max(1, settings.threads - 1 - (0 if self.queue is None else waiters)),
         )
         self._plans = lru_cache(_PLANS_KEPT)(self._read_plan)
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
+
+    def slot(self, link: str, ticket_id: UUID | None, owner: str, most_of_owner: int | None) -> Slot:
+        """The right to send an archive over one more connection, to be ended.
+
+        Args:
+            link: what the archive is asked for by; its connections share a slot.
+            ticket_id: of the ticket, which needs its turn where there is a queue, or None.
+            owner: of the ticket.
+            most_of_owner: archives of that owner at the same time; None for no limit of its own.
+
+        Raises:
+            NotAllowedError: the ticket has to wait for its turn.
+            UnavailableError, TooManyAttemptsError: too much is being sent already.
+        """
+        end = self.active.begin(link, owner, most_of_owner)
+        if self.queue is None or ticket_id is None:
+            return Slot(end)
+        return take_slot(self.queue, ticket_id, end)
 
     def plan_of(self, ticket_id: UUID, etag: str | None) -> Plan:
         """The plan of a ticket; the last few are kept in memory, for ranges come one after the other.
@@ -87,6 +114,25 @@ class ArchiveService:
 
     def _read_plan(self, ticket_id: UUID, _etag: str | None) -> Plan:
         return Plan.from_bytes(self.register.ticket_plan(ticket_id))
+
+
+def _queue(db: MeteorDatabase, settings: Settings) -> ArchiveQueue:
+    rules = QueueRules(
+        is_queued=True,
+        slots=settings.archive_simultaneous_downloads_limit,
+        lease_seconds=settings.archive_slot_lease,
+        waiter_seconds=settings.archive_wait_ping + _WAITER_GRACE_SECONDS,
+    )
+    return ArchiveQueue(db.transactions, rules, db.clock)
+
+
+def _room(queue: ArchiveQueue, seats: int, settings: Settings) -> WaitingRoom:
+    return WaitingRoom(
+        queue,
+        seats,
+        ping_seconds=settings.archive_wait_ping,
+        timeout_seconds=settings.archive_wait_timeout,
+    )
 
 
 def with_options(settings: Settings, options: Mapping[str, object]) -> Settings:

@@ -10,6 +10,7 @@ from uuid import UUID
 from flask import Response, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
+from meteorpi_db.archives.queue_state import Place
 from meteorpi_db.archives.register import PAGE_TICKETS
 from meteorpi_db.archives.tickets import NewTicket, Ticket
 from meteorpi_model.errors import InvalidDocumentError, NotAllowedError, NotFoundError
@@ -29,6 +30,12 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 _FLAG: Final = {"type": "boolean"}
 _OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
 _MOST_KEY_CHARACTERS: Final = 256
+_STATES: Final = {
+    Place.OUTSIDE: "new",
+    Place.WAITING: "queued",
+    Place.RESERVED: "available",
+    Place.ACTIVE: "active",
+}
 
 
 @blueprint.post("/ticket/generate")
@@ -213,26 +220,29 @@ def _made_document(ticket: Ticket, service: ArchiveService) -> JsonObject:
         "expires": iso_time(ticket.expires_at),
         "entries": ticket.entries,
         **_size_document(ticket),
-        "available": not ticket.is_gone(service.db.clock()),
+        "available": _is_available(ticket, service),
         "skipped": ticket.options.get("skipped", []),
     }
 
 
 def _state_document(ticket: Ticket, service: ArchiveService) -> JsonObject:
     active = service.active.count(str(ticket.ticket_id))
+    standing = None if service.queue is None else service.queue.standing(ticket.ticket_id)
     state = _state(ticket, active, service.db.clock())
+    if state == "available" and standing is not None:
+        state = _STATES[standing.place]
     return {
         "created": iso_time(ticket.created_at),
         "type": ticket.ticket_type,
         "state": state,
-        "position": None,
-        "available": not ticket.is_gone(service.db.clock()) and not ticket.is_used_up,
+        "position": None if standing is None else standing.position,
+        "available": _is_available(ticket, service) and not ticket.is_used_up,
         "expires": iso_time(ticket.expires_at),
         **_size_document(ticket),
         "entries": ticket.entries,
         "entries_done": ticket.entries_done,
         "bytes_sent": ticket.bytes_sent,
-        "active_downloads": active,
+        "active_downloads": active if standing is None else standing.connections,
         "errors": list(ticket.errors),
     }
 
@@ -244,6 +254,13 @@ def _size_document(ticket: Ticket) -> JsonObject:
         "resumable": ticket.etag is not None,
         "etag": ticket.etag,
     }
+
+
+def _is_available(ticket: Ticket, service: ArchiveService) -> bool:
+    """Whether it can be downloaded at once."""
+    if ticket.is_gone(service.db.clock()):
+        return False
+    return service.queue is None or service.queue.standing(ticket.ticket_id).is_available
 
 
 def _state(ticket: Ticket, active: int, now: datetime) -> str:

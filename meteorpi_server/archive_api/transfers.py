@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from meteorpi_model.errors import UnavailableError
 from meteorpi_server.archive_api.refusals import MissingContentsError
 from meteorpi_server.archive_api.service import ArchiveService
+from meteorpi_server.archive_api.slots import Slot
 from meteorpi_server.archiving import Plan
 from meteorpi_server.archiving.failures import CutShortError, Reason, SourceFailedError
 from meteorpi_server.archiving.reports import EntryFailed, EntrySent, Report
@@ -64,17 +65,17 @@ class Transfer(Iterator[bytes]):
     Args:
         service: where it is counted and noted.
         shipment: what to send.
-        end: gives the slot back.
+        slot: given back at the end.
 
     Raises:
         MissingContentsError: what is to be sent first is not there any more; the slot is free again.
         SourceFailedError: it cannot be had at present; the slot is free again.
     """
 
-    def __init__(self, service: ArchiveService, shipment: Shipment, end: Callable[[], None]) -> None:
+    def __init__(self, service: ArchiveService, shipment: Shipment, slot: Slot) -> None:
         self._service = service
         self._shipment = shipment
-        self._end = end
+        self._slot = slot
         self._is_closed = False
         self._progress = _Progress()
         self._chunks = _chunks(service, shipment, self._take_report)
@@ -91,9 +92,9 @@ class Transfer(Iterator[bytes]):
             raise
 
     def __next__(self) -> bytes:
-        if self._service.active.is_stopped(self._shipment.link):
+        if self._service.active.is_stopped(self._shipment.link) or not self._slot.is_good():
             self._close_as("withdrawn")
-            raise UnavailableError("the ticket was withdrawn")
+            raise UnavailableError("the ticket was withdrawn, or its slot was given to another")
         chunk, self._first = self._first, None
         try:
             chunk = next(self._chunks) if chunk is None else chunk
@@ -117,7 +118,7 @@ class Transfer(Iterator[bytes]):
         try:
             self._chunks.close()
         finally:
-            self._end()
+            self._slot.end()
         self._keep_findings(outcome)
         logger.info(
             "archive sent link=%s… outcome=%s bytes=%d entries=%d of=%d is_whole=%s",

@@ -106,7 +106,7 @@ class WaitingRoom:
         return Events(self._follow(ticket_id, waiter, first), lambda: self._leave(ticket_id, waiter))
 
     def _follow(self, ticket_id: UUID, waiter: str, standing: Standing) -> Iterator[bytes]:
-        yield _event(standing)
+        yield standing_event(standing)
         end, ping = time.monotonic() + self._timeout_seconds, self._ping_seconds / _SIGNS
         told_at = time.monotonic()
         while not standing.is_available and time.monotonic() < end:
@@ -114,7 +114,7 @@ class WaitingRoom:
             found = self._queue.look(ticket_id, waiter)
             if found != standing:
                 standing, told_at = found, time.monotonic()
-                yield _event(standing)
+                yield standing_event(standing)
             elif time.monotonic() - told_at >= ping:
                 told_at = time.monotonic()
                 yield b": still waiting\n\n"
@@ -162,5 +162,6 @@ def standing_document(standing: Standing) -> JsonObject:
     return {"position": standing.position, "available": standing.is_available}
 
 
-def _event(standing: Standing) -> bytes:
+def standing_event(standing: Standing) -> bytes:
+    """The same as one event of a stream."""
     return f"data: {json.dumps(standing_document(standing))}\n\n".encode()
