@@ -316,7 +316,7 @@ class Gate(Source):
     def __init__(self, chunks: int = 1) -> None:
         self.opened: list[str] = []
         self.closed: list[str] = []
-        self.read: list[str] = []
+        self.given: list[str] = []
         self.chunks = chunks
         self.is_open = threading.Event()
 
@@ -340,7 +340,7 @@ class Counted(Iterator[bytes]):
         if self.left == 0:
             raise StopIteration
         self.left -= 1
-        self.gate.read.append(self.name)
+        self.gate.given.append(self.name)
         return self.name.encode()
 
     def close(self) -> None:
@@ -407,7 +407,7 @@ def test_no_more_is_held_of_a_source_than_allowed() -> None:
     with Prefetcher(gate, contents, held_bytes=10) as ahead:
         assert b"".join(ahead.open(*contents[0])) == b"a" * 1000
         second = ahead.open(*contents[1])
-        wait_until(lambda: gate.read.count("b") == 10, WAIT_SECONDS, "reading ahead")
+        wait_until(lambda: gate.given.count("b") == 10, WAIT_SECONDS, "reading ahead")
         assert b"".join(second) == b"b" * 1000
 
 
@@ -419,7 +419,7 @@ def test_what_was_opened_ahead_is_closed_when_the_reader_leaves() -> None:
         with closing(ahead.open(*contents[0])) as chunks:
             assert list(chunks) == [b"a"]
         wait_until(lambda: {"b", "c", "slow"} <= set(gate.opened), WAIT_SECONDS, "opening ahead")
-        wait_until(lambda: {"b", "c"} <= set(gate.read), WAIT_SECONDS, "reading ahead")
+        wait_until(lambda: {"b", "c"} <= set(gate.given), WAIT_SECONDS, "reading ahead")
 
     assert set(gate.closed) == {"a", "b", "c"}
     gate.is_open.set()
