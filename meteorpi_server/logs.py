@@ -22,6 +22,9 @@ QUIET: Final = {
 }
 """Loggers of libraries and the least level that is worth a line, unless everything is wanted (DEBUG)."""
 
+SECRETIVE: Final = ("urllib3.connection", "urllib3.connectionpool")
+"""Loggers of libraries whose lines hold whole URLs, which may be signed: never below an error."""
+
 
 def configure_logging(level: str = "INFO", log_format: str = "text", stream: TextIO | None = None) -> None:
     """Send every log line of the process to `stream`.
@@ -45,6 +48,8 @@ def configure_logging(level: str = "INFO", log_format: str = "text", stream: Tex
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(logging.NOTSET if level.upper() == "DEBUG" else least)
+    for name in SECRETIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class TextLines(logging.Formatter):
