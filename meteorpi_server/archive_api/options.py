@@ -41,6 +41,7 @@ class Options:
         max_downloads: complete downloads until it is used up; 0 for any number.
         once: the same as one, and going on with it is possible for a while.
         bind: ``link`` or ``client``.
+        publish: also reachable below ``/archive/``, under a name of its own.
         allow_empty: make an archive of nothing rather than refuse it.
         comment: of the archive.
     """
@@ -56,6 +57,7 @@ class Options:
     max_downloads: int = 0
     once: bool = False
     bind: str = "link"
+    publish: bool = False
     allow_empty: bool = False
     comment: str = ""
 
@@ -64,7 +66,7 @@ class Options:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
-NOT_OFFERED: Final = frozenset({"password", "password_hint", "publish"})
+NOT_OFFERED: Final = frozenset({"password", "password_hint"})
 """Options of the contract that this node does not know yet."""
 
 
@@ -177,6 +179,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "max_downloads": as_count,
     "once": _as_flag,
     "bind": _one_of("link", "client"),
+    "publish": _as_flag,
     "allow_empty": _as_flag,
     "comment": _comment,
 }

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.archive_api import refusals, service
 
-blueprint = Blueprint("archive", __name__)
+blueprint = Blueprint("archive", __name__, template_folder="templates")
 
 
 def add_routes(meteor_app: MeteorApp, url_path: str = "", **options: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -30,6 +31,7 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 _FLAG: Final = {"type": "boolean"}
 _OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
 _MOST_KEY_CHARACTERS: Final = 256
+_PUBLISHED_BYTES: Final = 20
 _STATES: Final = {
     Place.OUTSIDE: "new",
     Place.WAITING: "queued",
@@ -48,6 +50,7 @@ _STATES: Final = {
         "id": _TEXT,
         "href": _TEXT,
         "status_href": _TEXT,
+        "archive_href": _TEXT,
         "expires": _TEXT,
         "entries": _COUNT,
         "sized": _FLAG,
@@ -165,6 +168,7 @@ def keep_ticket(
             etag=plan.etag,
             size_bytes=plan.total_bytes,
             max_downloads=1 if options.once else options.max_downloads,
+            published_as=secrets.token_hex(_PUBLISHED_BYTES) if options.publish else None,
             idempotency_key=idempotency_key,
         )
     )
@@ -217,12 +221,18 @@ def _made_document(ticket: Ticket, service: ArchiveService) -> JsonObject:
         "id": str(ticket.ticket_id),
         "href": url_for(".download_ticket", ticket_id=ticket.ticket_id),
         "status_href": url_for(".show_ticket", ticket_id=ticket.ticket_id),
+        **_published(ticket),
         "expires": iso_time(ticket.expires_at),
         "entries": ticket.entries,
         **_size_document(ticket),
         "available": _is_available(ticket, service),
         "skipped": ticket.options.get("skipped", []),
     }
+
+
+def _published(ticket: Ticket) -> JsonObject:
+    name = ticket.published_as
+    return {} if name is None else {"archive_href": url_for(".send_directory", name=name)}
 
 
 def _state_document(ticket: Ticket, service: ArchiveService) -> JsonObject:
