@@ -63,7 +63,7 @@ class ContentCheck:
                 chunk = self._inflater.unconsumed_tail
         except zlib.error as error:
             raise SourceFailedError("the deflated content is damaged", reason=Reason.WRONG_DIGEST) from error
-        if chunk and (self._inflater.eof or self._inflater.unused_data):
+        if chunk or self._inflater.unused_data:
             raise SourceFailedError("there are bytes behind the deflated content", reason=Reason.LONG)
 
     def finish(self) -> None:

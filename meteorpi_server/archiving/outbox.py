@@ -8,7 +8,12 @@ from typing import Final
 CHUNK_BYTES: Final = 1 << 18
 """Largest chunk handed to a server by default: 256 KiB."""
 
-NOW: Final = b""
+
+class _Now(bytes):
+    """No bytes, but told apart from any other piece without bytes."""
+
+
+NOW: Final = _Now()
 """Among the pieces: what is gathered leaves now, for the next piece may be long in coming."""
 
 _LARGE_BYTES: Final = 1 << 16
