@@ -75,19 +75,18 @@ class Limits:
 
     Attributes:
         downloads: tickets of its that are downloaded at once, at least 1.
-        bytes_per_second: of all its downloads together, at least 1.
 
     Raises:
-        InvalidDocumentError: a limit is below 1.
+        InvalidDocumentError: the limit is below 1.
     """
 
     downloads: int | None = None
-    bytes_per_second: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None and value < 1:
-                raise InvalidDocumentError(f"{name} must be at least 1, not {value}", pointer=f"/{name}")
+        if self.downloads is not None and self.downloads < 1:
+            raise InvalidDocumentError(
+                f"downloads must be at least 1, not {self.downloads}", pointer="/downloads"
+            )
 
     def to_text(self) -> str:
         """The form in which they are kept."""

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import delete
+
 from meteorpi_db.archives import clients, tickets
 from meteorpi_db.archives.clients import Client, Limits, Rights
+from meteorpi_db.archives.tables import TABLES
 from meteorpi_db.archives.tickets import NewTicket, Owner, Ticket
 from meteorpi_db.connections import Transactions
 from meteorpi_model.values import Clock, JsonObject, now, utc_datetime_to_milliseconds
@@ -105,6 +108,12 @@ class ArchiveRegister:
             NotFoundError: there is none of that name.
         """
         self._transactions.write(lambda connection: clients.set_enabled(connection, name, is_enabled))
+
+    def clear(self) -> int:
+        """Delete every client, ticket, and place in the queue; gives the number of rows."""
+        return self._transactions.write(
+            lambda connection: sum(connection.execute(delete(table)).rowcount for table in reversed(TABLES))
+        )
 
     # --- tickets ---------------------------------------------------------------------------------------
 

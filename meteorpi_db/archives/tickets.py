@@ -124,6 +124,16 @@ class Ticket:
         """Whether only what was begun may be gone on with."""
         return self.available_until is not None
 
+    def outcome(self, now: datetime) -> str | None:
+        """What became of it: ``withdrawn``, ``expired``, ``done`` or ``failed``; None for nothing yet."""
+        if self.is_withdrawn:
+            return "withdrawn"
+        if self.expires_at <= now:
+            return "expired"
+        if self.is_used_up or self.downloads:
+            return "done"
+        return "failed" if self.errors else None
+
     def is_gone(self, now: datetime) -> bool:
         """Whether the link is as good as none: expired, withdrawn, or used up and not to be resumed."""
         is_over = self.available_until is not None and self.available_until <= now

@@ -7,8 +7,11 @@ from typing import Any
 import click
 
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, MeteorError
+from meteorpi_server.cli.archive_clients import client
+from meteorpi_server.cli.archive_database import db
 from meteorpi_server.cli.archive_files import fetch, verify
 from meteorpi_server.cli.archive_making import add_ticket, pack
+from meteorpi_server.cli.archive_tickets import drop_ticket, list_tickets, show_ticket
 from meteorpi_server.cli.output import printable
 
 
@@ -38,6 +41,7 @@ def ticket() -> None:
     """Links to archives, good until they expire."""
 
 
-for command in (fetch, pack, verify):
+for command in (client, db, fetch, pack, verify):
     archive.add_command(command)
-ticket.add_command(add_ticket)
+for command in (add_ticket, list_tickets, show_ticket, drop_ticket):
+    ticket.add_command(command)

@@ -90,7 +90,7 @@ def test_short_secret_signs_only_if_that_was_asked_for(register: ArchiveRegister
 @pytest.mark.contract("archive-3.3/clients")
 def test_rights_and_limits_of_a_client_are_kept(register: ArchiveRegister) -> None:
     rights = Rights(selectors=frozenset({"url"}), prefixes=("https://example.org/a/", "https://other/"))
-    limits = Limits(downloads=3, bytes_per_second=10_000)
+    limits = Limits(downloads=3)
 
     client = client_named(register, "portal", rights=rights, limits=limits)
 

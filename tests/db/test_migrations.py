@@ -221,7 +221,7 @@ def test_new_columns_and_tables_can_be_used(transactions: Transactions) -> None:
         assert connection.execute(select(note)).all() == []  # the foreign key cascades
 
 
-@pytest.mark.contract("issue-2.2/migrations")
+@pytest.mark.contract("issue-2.2/migrations", "archive-3.19")
 def test_newer_schema_is_refused(transactions: Transactions) -> None:
     ensure_schema(transactions, schema=UPGRADED)
 
@@ -238,7 +238,7 @@ def test_upgrade_goes_on_while_others_have_the_tables_open(
         assert ensure_schema(transactions, schema=UPGRADED).after == 3
 
 
-@pytest.mark.contract("issue-2.2/migrations")
+@pytest.mark.contract("issue-2.2/migrations", "archive-3.19")
 def test_two_processes_upgrade_once(transactions: Transactions, bare_database: str) -> None:
     transactions.close()
     with worker("upgrade_slowly", bare_database) as first, worker("upgrade_slowly", bare_database) as second:
