@@ -112,3 +112,13 @@ def test_ticket_in_the_name_of_an_unknown_client_is_not_made(
     done = meteorpi("archive", "ticket", "add", *ids(records), "--client", "portal")
 
     assert (done.code, len(done.err.splitlines())) == (1, 1)
+
+
+@pytest.mark.contract("archive-3.20/fetch")
+def test_search_is_downloaded_as_one_archive_of_a_real_node(
+    meteorpi: Meteorpi, records: list[FileRecord], served: MeteorClient, home: Path
+) -> None:
+    done = meteorpi("download", served.base_url, "--camera", OWN_CAMERA, "--zip", "night.zip", "--json")
+
+    assert (done.code, done.err) == (0, "")
+    assert (done.json["right"], done.json["manifest"], done.json["entries"]) == (True, True, 4)
