@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from meteorpi_model.documents import (
     require_object,
 )
 from meteorpi_model.errors import (
+    ConflictError,
     CorruptContentError,
     InvalidDocumentError,
     MeteorError,
@@ -229,10 +231,12 @@ class ArchiveClient:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             timeout = max(1, min(_LONGEST_POLL_SECONDS, int(left)))
-            answer = self._transport.get_json(f"{path}?timeout={timeout}")
-            if understood(partial(read, answer, "available", as_flag), path):
-                return
-            self._transport.patience.pause(0)
+            # Where a wait was cut off, the node may take us for another waiter of the same ticket for a while.
+            with suppress(ConflictError):
+                answer = self._transport.get_json(f"{path}?timeout={timeout}")
+                if understood(partial(read, answer, "available", as_flag), path):
+                    return
+            self._transport.patience.pause(1)
         raise UnavailableError(f"the turn of this ticket did not come within {seconds:g} seconds")
 
 

@@ -34,7 +34,7 @@ class ArchiveNode(TinyNode):
     """Answers HEAD from `head`, questions about the queue from `turns`, and GET with its views in turn."""
 
     head: Response
-    turns: list[bool]
+    turns: list[bool | None]
     bundles: list[Response]
 
     def offer(self, *views: View, tag: str | None = TAG, kind: str = ZIP) -> None:
@@ -52,6 +52,8 @@ class ArchiveNode(TinyNode):
         if request.path.endswith("/wait"):
             self.requests.append(request)
             is_available = self.turns.pop(0)
+            if is_available is None:
+                return iter(problem(409, "conflict", "Already waiting")(environ, start_response))
             return iter(answer({"position": 0, "available": is_available})(environ, start_response))
         return super().application(environ, start_response)
 
@@ -222,7 +224,7 @@ def test_differences_from_the_manifest_are_told_and_not_fetched_again(
 @pytest.mark.contract("archive-3.20/fetch")
 def test_ticket_without_a_slot_is_waited_for(client: MeteorClient, node: ArchiveNode, tmp_path: Path) -> None:
     node.offer(always_forbidden(), whole())
-    node.turns = [False, False, True]
+    node.turns = [False, None, True]
 
     client.archives.download(TICKET, tmp_path / "night.zip")
 
