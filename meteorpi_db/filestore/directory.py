@@ -64,7 +64,7 @@ class ContentDirectory:
             NotFoundError: no content is held.
         """
         with storage_errors("read content", entity_id=file_id):
-            return self._try_paths(file_id, lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            return self._try_places(file_id, _opened)
 
     def stat(self, file_id: UUID) -> os.stat_result:
         """The state of the content's file.
@@ -73,7 +73,7 @@ class ContentDirectory:
             NotFoundError: no content is held.
         """
         with storage_errors("look content up", entity_id=file_id):
-            return self._try_paths(file_id, lambda path: path.stat())
+            return self._try_places(file_id, os.stat)
 
     def find(self, file_id: UUID) -> Path:
         """Where the content is.
@@ -82,7 +82,7 @@ class ContentDirectory:
             NotFoundError: no content is held.
         """
         with storage_errors("look content up", entity_id=file_id):
-            return self._try_paths(file_id, _existing)
+            return self._try_places(file_id, _existing)
 
     def require_root(self) -> None:
         """Raise unless the directory of the store is there.
@@ -156,11 +156,10 @@ class ContentDirectory:
             os.close(descriptor)
         return True
 
-    def _try_paths(self, file_id: UUID, attempt: Callable[[Path], T]) -> T:
-        # The preferred path twice: the content may move there from the other layout between two looks.
-        for look in (self.layout.path, self.layout.other_path, self.layout.path):
+    def _try_places(self, file_id: UUID, attempt: Callable[[str], T]) -> T:
+        for place in self.layout.places(file_id):
             try:
-                return attempt(look(file_id))
+                return attempt(place)
             except (FileNotFoundError, NotADirectoryError):
                 continue
         self.require_root()
@@ -189,7 +188,12 @@ class ContentDirectory:
             yield block
 
 
-def _existing(path: Path) -> Path:
+def _opened(place: str) -> int:
+    return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _existing(place: str) -> Path:
+    path = Path(place)
     path.stat()
     return path
 

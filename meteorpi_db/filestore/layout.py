@@ -52,6 +52,7 @@ class Layout:
             raise InvalidDocumentError(f"layout is flat or tree, not {name!r}")
         self.root = root
         self.name = name
+        self._prefix = f"{root}/"
 
     def path(self, file_id: UUID) -> Path:
         """Where a new content goes."""
@@ -60,6 +61,15 @@ class Layout:
     def other_path(self, file_id: UUID) -> Path:
         """Where the other layout has it."""
         return self._tree(file_id) if self.name == "flat" else self._flat(file_id)
+
+    def places(self, file_id: UUID) -> tuple[str, str, str]:
+        """Where to look for a content, one after the other: as text, since looking costs less than a path.
+
+        The preferred place twice: the content may move there from the other layout between two looks.
+        """
+        name = file_id.hex
+        flat, tree = self._prefix + name, f"{self._prefix}{name[:2]}/{name[2:4]}/{name}"
+        return (flat, tree, flat) if self.name == "flat" else (tree, flat, tree)
 
     def temporary_path(self, file_id: UUID) -> Path:
         """A name nobody else uses, in the directory of the content, so that the last step is a rename."""
