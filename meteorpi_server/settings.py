@@ -159,6 +159,35 @@ class Settings:
         20, "longest time without a sign of life of a waiter, in seconds", minimum=1
     )
     archive_wait_timeout: int = setting(3600, "longest wait over one connection, in seconds", minimum=1)
+    archive_stream_require_exp: bool = setting(
+        False, "refuse signed links that do not say until when they are good"
+    )
+    archive_allowed_sources: tuple[str, ...] = setting(
+        (),
+        "what archives may be fetched from beside public addresses: URL prefixes, hosts, networks, each with "
+        "its port unless that is 80 or 443; with the word only: nothing else",
+    )
+    archive_max_redirects: int = setting(5, "redirects of a source that are followed")
+    archive_connect_timeout: int = setting(
+        10, "longest wait for a connection to a source, in seconds", minimum=1
+    )
+    archive_first_byte_timeout: int = setting(
+        30, "longest wait for the answer of a source, in seconds", minimum=1
+    )
+    archive_idle_timeout: int = setting(
+        60, "longest silence of a source in its middle, in seconds", minimum=1
+    )
+    archive_total_timeout: int = setting(
+        21_600, "longest time that one source may take, in seconds", minimum=1
+    )
+    archive_retries: int = setting(3, "how often a source that failed is asked again")
+    archive_prefetch: int = setting(4, "sources that are opened ahead of the one that is sent")
+    archive_prefetch_bytes: int = setting(
+        2**20, "most that is fetched of each source that is opened ahead, in bytes", minimum=1
+    )
+    archive_preflight: int = setting(
+        1000, "most URLs of a request that are asked for their length when a link is made; 0: never"
+    )
 
     log_level: str = setting(
         "INFO",

@@ -18,6 +18,7 @@ from meteorpi_server.archive_api.items import DirectoryItem, Item, UrlItem
 from meteorpi_server.archive_api.naming import RECORD_LAYOUT, record_path
 from meteorpi_server.archive_api.options import Options
 from meteorpi_server.archive_api.refusals import RefusedRequestError
+from meteorpi_server.archive_api.remote_items import NumberedUrl, RemoteItems
 from meteorpi_server.archive_api.selecting import ChosenRecord, LeftOut, select_records, time_of
 from meteorpi_server.archiving import Entry, Form, Plan
 from meteorpi_server.archiving.checksums import BUDGET_BYTES, Checksums
@@ -37,11 +38,13 @@ class Planner:
         db: records and contents.
         settings: limits, and where directories are.
         checksums: of files in directories; None where none are offered.
+        remote: what is at other addresses.
     """
 
     db: MeteorDatabase
     settings: Settings
     checksums: Checksums | None
+    remote: RemoteItems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,6 @@ def make_plan(planner: Planner, items: Sequence[Item], options: Options, now: da
         MissingContentsError: contents are not here that must be.
         SourceFailedError: a file cannot be read.
     """
-    _refuse_urls(items)
     most = planner.settings.archive_max_entries
     selection = select_records(planner.db, items, missing=options.missing, most=most)
     drafts = [_record_draft(chosen, options, index) for index, chosen in enumerate(selection.records)]
@@ -85,6 +87,7 @@ def make_plan(planner: Planner, items: Sequence[Item], options: Options, now: da
     for index, name, tree in trees:
         drafts += _tree_drafts(planner, index, name, tree)
         left_out += [LeftOut(item=index, name=path, reason=reason) for path, reason in tree.left_out]
+    drafts += _url_drafts(planner, items, options, now)
     drafts.sort(key=lambda draft: draft.item)  # stable: each item keeps its order
     _check_amount(planner.settings, drafts, options, left_out)
     with_manifest = bool(selection.records) if options.manifest is None else options.manifest
@@ -111,16 +114,6 @@ def directory_plan(planner: Planner, name: str) -> Plan:
     return Plan(tuple(entries))
 
 
-def _refuse_urls(items: Iterable[Item]) -> None:
-    errors = {
-        str(index): ["this node fetches nothing from elsewhere"]
-        for index, item in enumerate(items)
-        if isinstance(item, UrlItem)
-    }
-    if errors:
-        raise RefusedRequestError({"items": errors})
-
-
 def _record_draft(chosen: ChosenRecord, options: Options, index: int) -> _Draft:
     record = chosen.record
     assert record.file_id is not None
@@ -145,6 +138,14 @@ def _trees(planner: Planner, items: Sequence[Item]) -> Iterator[tuple[int, str, 
                 yield index, item.name, _walk(planner, item.name)
             except NotFoundError as error:
                 raise RefusedRequestError({"items": {str(index): ["no such directory"]}}) from error
+
+
+def _url_drafts(planner: Planner, items: Sequence[Item], options: Options, now: datetime) -> Iterator[_Draft]:
+    urls = [NumberedUrl(index=n, item=item) for n, item in enumerate(items) if isinstance(item, UrlItem)]
+    seconds = utc_datetime_to_milliseconds(now) // _SECOND
+    entries = planner.remote.entries(urls, layout=options.layout, on_error=options.on_error, now=seconds)
+    for url, entry in zip(urls, entries, strict=True):
+        yield _Draft(url.index, entry, {"url": url.item.url, "size": entry.size})
 
 
 def _walk(planner: Planner, name: str) -> Tree:

@@ -19,12 +19,14 @@ from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_model.errors import ConfigurationError, NotFoundError
 from meteorpi_server.archive_api.limits import ActiveDownloads
 from meteorpi_server.archive_api.planning import Planner
+from meteorpi_server.archive_api.remote_items import RemoteItems
 from meteorpi_server.archive_api.slots import Slot, take_slot
 from meteorpi_server.archive_api.waiting import WaitingRoom, waiting_threads
 from meteorpi_server.archiving import Plan
 from meteorpi_server.archiving.checksums import Checksums
 from meteorpi_server.archiving.sources import PathSource, RecordSource, Source, TextSource
 from meteorpi_server.declarations import declarations, suggestion
+from meteorpi_server.outbound import Outbound
 from meteorpi_server.settings import Settings
 
 _EXTENSION: Final = "meteorpi_archive"
@@ -41,7 +43,8 @@ class ArchiveService:
         db, settings: of the node; the settings with the options of `add_routes` on top.
         register: clients and tickets.
         planner: makes plans.
-        sources: of contents, by kind of entry.
+        sources: of contents that are here, by kind of entry.
+        remote: what is at other addresses.
         active: what is sent now.
         room: where tickets wait for their turn; None where there is no queue.
     """
@@ -55,7 +58,8 @@ class ArchiveService:
         if settings.archive_storage_path:
             checksums = Checksums(settings.archive_storage_path)
             self.sources["path"] = PathSource(settings.archive_storage_path)
-        self.planner = Planner(db=db, settings=settings, checksums=checksums)
+        self.remote = RemoteItems(settings)
+        self.planner = Planner(db=db, settings=settings, checksums=checksums, remote=self.remote)
         waiters = waiting_threads(settings.threads)
         self.queue = None if settings.archive_no_queue else _queue(db, settings)
         self.room = None if self.queue is None else _room(self.queue, waiters, settings)
@@ -66,6 +70,11 @@ class ArchiveService:
         self._plans = lru_cache(_PLANS_KEPT)(self._read_plan)
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
+
+    @property
+    def outbound(self) -> Outbound:
+        """Asks sources that somebody else named."""
+        return self.remote.outbound
 
     def slot(self, link: str, ticket_id: UUID | None, owner: str, most_of_owner: int | None) -> Slot:
         """The right to send an archive over one more connection, to be ended.

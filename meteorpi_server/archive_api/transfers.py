@@ -10,6 +10,7 @@ from uuid import UUID
 
 from meteorpi_model.errors import UnavailableError
 from meteorpi_server.archive_api.refusals import MissingContentsError
+from meteorpi_server.archive_api.remote_items import can_be_resumed
 from meteorpi_server.archive_api.service import ArchiveService
 from meteorpi_server.archive_api.slots import Slot
 from meteorpi_server.archiving import Plan
@@ -151,7 +152,7 @@ class Transfer(Iterator[bytes]):
         if shipment.ticket_id is None:
             return
         is_complete = outcome == "complete" and shipment.is_whole
-        if is_complete and progress.crcs:
+        if is_complete and progress.crcs and can_be_resumed(shipment.plan):
             service.keep_checksums(shipment.ticket_id, shipment.plan, progress.crcs)
         service.register.note_download(
             shipment.ticket_id,
@@ -164,14 +165,17 @@ class Transfer(Iterator[bytes]):
 
 
 def _chunks(service: ArchiveService, shipment: Shipment, report: Report) -> Generator[bytes]:
-    plan, sources = shipment.plan, service.sources
+    plan = shipment.plan
+    if shipment.is_whole:
+        with service.remote.opened_ahead(plan, service.sources) as sources:
+            yield from send(plan, sources, report=report)
+        return
+    sources = service.remote.with_source(plan, service.sources)
     if shipment.several is not None:
         for head, each in shipment.several.parts():
             yield head
             yield from send(plan, sources, each.start, each.stop, report)
         yield shipment.several.tail
-    elif shipment.ranges:
+    else:
         (only,) = shipment.ranges
         yield from send(plan, sources, only.start, only.stop, report)
-    else:
-        yield from send(plan, sources, report=report)
