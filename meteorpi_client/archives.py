@@ -231,7 +231,7 @@ class ArchiveClient:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             timeout = max(1, min(_LONGEST_POLL_SECONDS, int(left)))
-            # Where a wait was cut off, the node may take us for another waiter of the same ticket for a while.
+            # After a wait that was cut off the node may take us for a second waiter for a while.
             with suppress(ConflictError):
                 answer = self._transport.get_json(f"{path}?timeout={timeout}")
                 if understood(partial(read, answer, "available", as_flag), path):

@@ -11,6 +11,7 @@ from meteorpi_server.archive_api.conditions import goes_on_with
 from meteorpi_server.archive_api.makers import current_maker
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
+from meteorpi_server.archive_api.stream_tickets import stream_ticket
 from meteorpi_server.archive_api.tickets import live_ticket, unknown_ticket
 from meteorpi_server.describing import describe
 
@@ -44,6 +45,9 @@ def ticket_response(service: ArchiveService, ticket: Ticket) -> ResponseReturnVa
         raise NotAllowedError("this archive is for who made the ticket only")
     client_id = ticket.owner.client_id
     client = None if client_id is None else service.register.client_of_id(client_id)
+    most_of_owner = None if client is None else client.limits.downloads
+    if ticket.ticket_type == "stream":
+        return stream_ticket(service, ticket, most_of_owner)
     return archive_response(
         service,
         service.plan_of(ticket.ticket_id, ticket.etag),
@@ -51,5 +55,5 @@ def ticket_response(service: ArchiveService, ticket: Ticket) -> ResponseReturnVa
         link=str(ticket.ticket_id),
         ticket_id=ticket.ticket_id,
         owner=ticket.owner.key,
-        most_of_owner=None if client is None else client.limits.downloads,
+        most_of_owner=most_of_owner,
     )

@@ -76,6 +76,11 @@ def add_errors(response: Response) -> Response:
     return _with_errors(response, {member: [document["detail"]]})
 
 
+def refusal(status: int, code: str, detail: str, errors: Mapping[str, object]) -> Response:
+    """A problem document with the member that FPX had."""
+    return _with_errors(problems.problem(status, code, detail), errors)
+
+
 def _with_errors(response: Response, errors: Mapping[str, object]) -> Response:
     document = json.loads(response.get_data())
     document |= {

@@ -24,6 +24,11 @@ from meteorpi_server.archive_api.requests import check_rights, read_ticket_reque
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.selecting import LeftOut
 from meteorpi_server.archive_api.service import ArchiveService, current_service
+from meteorpi_server.archive_api.stream_tickets import (
+    refuse_more_than_one,
+    stream_facts,
+    stream_options,
+)
 from meteorpi_server.describing import describe
 
 _TEXT: Final = {"type": "string"}
@@ -69,11 +74,20 @@ def generate_ticket() -> ResponseReturnValue:
     """
     service, maker = current_service(), current_maker()
     asked = read_ticket_request(service.settings)
-    if asked.ticket_type != "zip":
-        raise RefusedRequestError({"type": [f"this node does not offer {asked.ticket_type}"]})
     check_rights(maker, asked.items)
-    planned = make_plan(service.planner, asked.items, asked.options, service.db.clock())
-    ticket = keep_ticket(service, maker, planned, asked.options, idempotency_key=_idempotency_key())
+    is_stream = asked.ticket_type == "stream"
+    options = stream_options(asked.options) if is_stream else asked.options
+    planned = make_plan(service.planner, asked.items, options, service.db.clock())
+    if is_stream:
+        refuse_more_than_one(planned.plan)
+    ticket = keep_ticket(
+        service,
+        maker,
+        planned,
+        options,
+        ticket_type=asked.ticket_type,
+        idempotency_key=_idempotency_key(),
+    )
     return _fresh(jsonify(_made_document(ticket, service)))
 
 
@@ -149,6 +163,7 @@ def keep_ticket(
     planned: Planned,
     options: Options,
     *,
+    ticket_type: str = "zip",
     idempotency_key: str | None = None,
 ) -> Ticket:
     """Make a ticket of a plan."""
@@ -157,16 +172,17 @@ def keep_ticket(
         stored = plan.to_bytes()
     except UnicodeEncodeError as error:
         raise RefusedRequestError({"items": ["the name of a file is no text"]}) from error
+    etag, size_bytes = stream_facts(plan) if ticket_type == "stream" else (plan.etag, plan.total_bytes)
     return service.register.add_ticket(
         NewTicket(
-            ticket_type="zip",
+            ticket_type=ticket_type,
             plan=stored,
             entries=len(plan.entries),
             expires_at=service.db.clock() + timedelta(seconds=options.ttl),
             owner=maker.owner,
             options=ticket_options(options, planned.left_out),
-            etag=plan.etag,
-            size_bytes=plan.total_bytes,
+            etag=etag,
+            size_bytes=size_bytes,
             max_downloads=1 if options.once else options.max_downloads,
             published_as=secrets.token_hex(_PUBLISHED_BYTES) if options.publish else None,
             idempotency_key=idempotency_key,

@@ -1,0 +1,98 @@
+"""Tickets of type ``stream``: one file as it is, of the node or of another server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from uuid import UUID
+
+from flask import request
+from werkzeug.wrappers import Response
+
+from meteorpi_db.archives.tickets import Ticket
+from meteorpi_model.errors import NotFoundError
+from meteorpi_server.archive_api.options import Options
+from meteorpi_server.archive_api.refusals import RefusedRequestError
+from meteorpi_server.archive_api.service import ArchiveService
+from meteorpi_server.archive_api.signed_links import SignedLink
+from meteorpi_server.archive_api.slots import Slot
+from meteorpi_server.archive_api.streams import disposition, relayed
+from meteorpi_server.archiving import Entry, Plan
+from meteorpi_server.content import Content, content_response
+
+
+def stream_ticket(service: ArchiveService, ticket: Ticket, most_of_owner: int | None) -> Response:
+    """The answer to the current request for the one file of a ticket, as it is.
+
+    Raises:
+        NotFoundError: the record is gone.
+        NotAllowedError, UnavailableError, TooManyAttemptsError: as for an archive.
+    """
+    (entry,) = service.plan_of(ticket.ticket_id, ticket.etag).entries
+    link = str(ticket.ticket_id)
+    is_counted = request.method == "GET"
+    slot = (
+        service.slot(link, ticket.ticket_id, ticket.owner.key, most_of_owner)
+        if is_counted
+        else Slot(lambda: None)
+    )
+    if entry.kind == "url":
+        name = entry.name.rpartition("/")[2]
+        wanted = SignedLink(
+            url=entry.reference, headers={"content-disposition": disposition("attachment", name)}
+        )
+        headers = entry.details.get("headers")
+        return relayed(service, wanted, headers if isinstance(headers, dict) else {}, slot)
+    try:
+        response = _record_response(service, entry)
+    except BaseException:
+        slot.end()
+        raise
+    response.call_on_close(slot.end)
+    return response
+
+
+def stream_options(options: Options) -> Options:
+    """The options of a ticket for one file as it is, which has no manifest.
+
+    Raises:
+        RefusedRequestError: the number of its downloads is to be counted.
+    """
+    if options.once or options.max_downloads:
+        raise RefusedRequestError({"options": {"once": ["downloads of a stream are not counted"]}})
+    return replace(options, manifest=False)
+
+
+def refuse_more_than_one(plan: Plan) -> None:
+    """Look whether a plan is that of one file.
+
+    Raises:
+        RefusedRequestError: it is not.
+    """
+    if [entry.kind in ("record", "url") for entry in plan.entries] != [True]:
+        raise RefusedRequestError({"type": ["stream takes one file, of the node or of an address"]})
+
+
+def _record_response(service: ArchiveService, entry: Entry) -> Response:
+    file_id = UUID(entry.reference)
+    record = service.db.get_file(file_id)
+    if record is None or service.db.store.stat(file_id) is None:
+        raise NotFoundError("the file is not here any more")
+    facts = service.db.content_facts(file_id)
+    return content_response(
+        Content(
+            size=facts.size,
+            content_type=record.mime_type,
+            md5=facts.md5,
+            sha256=facts.sha256,
+            file_name=record.file_name or entry.name.rpartition("/")[2],
+            open=partial(service.db.store.open, file_id),
+        )
+    )
+
+
+def stream_facts(plan: Plan) -> tuple[str | None, int | None]:
+    """Tag and size of the one file of a ticket; no tag where parts of it may not be had."""
+    (entry,) = plan.entries
+    md5 = entry.details.get("md5")
+    return md5 if isinstance(md5, str) else None, entry.size
