@@ -197,7 +197,11 @@ def _maker(service: ArchiveService, client_name: str | None) -> Maker:
 def _write(service: ArchiveService, planned: Planned, goal: Path, advance: Advance) -> int:
     """Write the archive; gives its bytes."""
     written = 0
-    with _completed(goal) as stream, closing(send(planned.plan, service.sources)) as chunks:
+    with (
+        _completed(goal) as stream,
+        service.remote.opened_ahead(planned.plan, service.sources) as sources,
+        closing(send(planned.plan, sources)) as chunks,
+    ):
         for chunk in chunks:
             written += stream.write(chunk)
             advance(written, planned.plan.total_bytes)
