@@ -14,6 +14,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_model import FileRecord
 from meteorpi_server import MeteorServer, archive_api
+from tests.archive.faulty_source import FaultySource, serving
 from tests.cli.conftest import OWN_CAMERA, Meteorpi, add_file
 
 
@@ -89,6 +90,22 @@ def test_what_cannot_be_packed_leaves_no_file(
 
     assert gone.code == 1
     assert {path.name for path in home.iterdir()} == before
+
+
+@pytest.mark.contract("archive-3.20/pack")
+def test_addresses_are_packed_where_that_is_allowed(
+    meteorpi: Meteorpi, node: MeteorDatabase, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultySource({"/a.txt": serving(b"hello", ETag='"1"')}) as source:
+        refused = meteorpi("archive", "pack", source.url("/a.txt"), "-o", "a.zip")
+        monkeypatch.setenv("METEORPI_ARCHIVE_ALLOWED_SOURCES", f"127.0.0.1:{source.port}")
+        done = meteorpi("archive", "pack", "--url", source.url("/a.txt"), "-o", "a.zip")
+        gone = meteorpi("archive", "pack", source.url("/b.txt"), "-o", "b.zip")
+
+    assert (refused.code, done.code, gone.code) == (2, 0, 1)
+    assert not (home / "b.zip").exists()
+    with ZipFile(home / "a.zip") as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {"a.txt": b"hello"}
 
 
 @pytest.mark.contract("archive-3.20/ticket")
