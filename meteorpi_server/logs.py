@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ QUIET: Final = {
 
 SECRETIVE: Final = ("urllib3.connection", "urllib3.connectionpool")
 """Loggers of libraries whose lines hold whole URLs, which may be signed: never below an error."""
+
+_LINK = re.compile(r"(/(?:ticket|archive|stream/url)/[A-Za-z0-9_-]{8})[A-Za-z0-9_.-]+")
 
 
 def configure_logging(level: str = "INFO", log_format: str = "text", stream: TextIO | None = None) -> None:
@@ -58,7 +61,8 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and below it the traceback where there is one."""
         request_id = current_request_id()
-        line = f"{_time(record)} {record.levelname} {record.name} {_one_line(record.getMessage())}"
+        message = without_links(_one_line(record.getMessage()))
+        line = f"{_time(record)} {record.levelname} {record.name} {message}"
         line = f"{line} request_id={request_id}" if request_id else line
         trace = _traceback(record)
         return f"{line}\n{trace}" if trace else line
@@ -73,11 +77,16 @@ class JsonLines(logging.Formatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_links(record.getMessage()),
             "request_id": current_request_id(),
             "traceback": _traceback(record),
         }
         return json.dumps({name: value for name, value in members.items() if value})
+
+
+def without_links(text: str) -> str:
+    """`text` with the links to archives cut short: whoever reads a log must not be able to download by it."""
+    return _LINK.sub(r"\1…", text)
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -93,4 +102,4 @@ def _one_line(message: str) -> str:
 def _traceback(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    return without_links("".join(traceback.format_exception(*record.exc_info)).rstrip())

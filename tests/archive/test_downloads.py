@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import io
+import logging
 import random
 import threading
 import zipfile
@@ -20,6 +21,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model import FileRecord
 from meteorpi_server import MeteorApp, archive_api
+from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
 from tests.archive.conftest import NOON, ArchiveNode, opened
@@ -468,7 +470,31 @@ def test_withdrawing_ends_what_is_running(archive_node: ArchiveNode) -> None:
             list(chunks)
 
 
-@pytest.mark.contract("archive-3.23", "archive-3.3/logs")
+@pytest.mark.contract("archive-3.3/logs", "archive-3.23")
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_links_are_cut_short_in_the_log_whoever_writes_them(
+    archive_node: ArchiveNode, made: Any, monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    secret = archive_node.client("one")["authorize"]
+    try:
+        configure_logging("DEBUG", log_format, stream)
+        archive_node.get(made["href"], headers={"X-FPX-Authorize": secret})
+        monkeypatch.setattr(archive_node.db.store, "open", None)
+        archive_node.get(made["href"])
+    finally:
+        root.handlers[:], root.level = kept, level
+
+    text = stream.getvalue()
+    assert f"/ticket/{made['id'][:8]}" in text
+    assert "Traceback" in text
+    assert made["id"] not in text
+    assert secret not in text
+
+
+@pytest.mark.contract("archive-3.23")
 def test_each_download_is_one_line_of_the_log_without_the_link(
     archive_node: ArchiveNode, made: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
