@@ -7,7 +7,17 @@ a slot, `archive_downloads` one for each connection that takes bytes now.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, SmallInteger, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+)
 
 from meteorpi_db.dialects import (
     ASCENDING_ONLY,
@@ -40,14 +50,16 @@ archive_clients = Table(
     "archive_clients",
     metadata,
     Column("client_id", Identifier, primary_key=True),
-    Column("name", ExactText(CLIENT_NAME_LENGTH), nullable=False, unique=True),
-    Column("digest", HexDigest(64), nullable=False, unique=True),
+    Column("name", ExactText(CLIENT_NAME_LENGTH), nullable=False),
+    Column("digest", HexDigest(64), nullable=False),
     # What its tokens are verified with; none when its secret is too short to be kept as a digest for that.
     Column("signing_key", HexDigest(SIGNING_KEY_DIGITS)),
     Column("rights", LongText, nullable=False),
     Column("limits", LongText, nullable=False),
     Column("is_enabled", Boolean(create_constraint=False), nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("name", name="uq_archive_client_name"),
+    UniqueConstraint("digest", name="uq_archive_client_digest"),
 )
 
 archive_tickets = Table(
@@ -71,9 +83,11 @@ archive_tickets = Table(
     Column("bytes_sent", BigInteger, nullable=False, default=0),
     Column("entries_done", Integer, nullable=False, default=0),
     Column("errors", LongText, nullable=False),
-    Column("published_as", ExactText(HASH_LENGTH), unique=True),
+    Column("published_as", ExactText(HASH_LENGTH)),
     # Digest of owner and key of the request, for as long as a repetition of it gets the same ticket.
-    Column("idempotency", HexDigest(64), unique=True),
+    Column("idempotency", HexDigest(64)),
+    UniqueConstraint("published_as", name="uq_archive_ticket_hash"),
+    UniqueConstraint("idempotency", name="uq_archive_ticket_request"),
     Index("ix_archive_ticket_created", "created_at", "ticket_id", info=DESCENDING_ONLY),
     Index("ix_archive_ticket_client", "client_id", "created_at", "ticket_id", info=DESCENDING_ONLY),
     Index("ix_archive_ticket_user", "user_id", "created_at", "ticket_id", info=DESCENDING_ONLY),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, MetaData, insert, inspect
@@ -12,10 +13,11 @@ from sqlalchemy import Connection, MetaData, insert, inspect
 from meteorpi_db import MeteorDatabase, tables
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_db.archives.tables import TABLES
+from meteorpi_db.backup import making
 from meteorpi_db.backup.rows import digest_of, rows_of
 from meteorpi_db.backup.shape import describe_table, metadata_from
 from meteorpi_db.connections import Transactions
-from meteorpi_db.migrations import Schema, SchemaChange, ensure_schema, schema_version
+from meteorpi_db.migrations import SCHEMA, Schema, SchemaChange, ensure_schema, schema_version
 from meteorpi_db.testing.servers import PASSWORD, USER
 from tests.db import workers
 from tests.db.making import CAMERA, add_file, add_status
@@ -64,7 +66,7 @@ def test_node_of_version_1_gets_the_tables_and_keeps_its_data(
 
         change = ensure_schema(transactions)
 
-        assert (change.before, change.after) == (1, 2)
+        assert (change.before, change.after) == (1, SCHEMA.version)
         assert digests_of(transactions) == before
     with open_database(bare_database, db_user=USER, db_password=PASSWORD) as node:
         ArchiveRegister(node.transactions).add_client("portal")
@@ -82,6 +84,31 @@ def test_carried_forward_and_new_schema_are_the_same(bare_database: str, db: Met
         assert named_alike(shape_of(transactions)) == named_alike(shape_of(db.transactions))
 
 
+@pytest.mark.contract("archive-3.19", "issue-3.5/restore-versions")
+def test_backup_of_version_1_is_restored_with_the_tables(
+    db: MeteorDatabase, bare_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_status(db)
+    add_file(db)
+    with monkeypatch.context() as older_software:
+        older_software.setattr(making, "SCHEMA", Schema(OLD))
+        db.backup_to(tmp_path / "backups")
+
+    report = MeteorDatabase.restore_from(
+        tmp_path / "backups",
+        db_path=bare_database,
+        file_store_path=tmp_path / "restored",
+        db_user=USER,
+        db_password=PASSWORD,
+    )
+
+    assert report.is_complete
+    with closing(workers.open_plainly(bare_database)) as transactions:
+        assert ensure_schema(transactions).before == SCHEMA.version
+        assert digests_of(transactions) == digests_of(db.transactions)
+        ArchiveRegister(transactions).add_client("portal")
+
+
 def test_step_that_was_cut_off_is_taken_up_where_it_ended(bare_database: str) -> None:
     with closing(workers.open_plainly(bare_database)) as transactions:
         ensure_schema(transactions, create=True, schema=Schema(OLD))
@@ -96,4 +123,4 @@ def test_step_that_was_cut_off_is_taken_up_where_it_ended(bare_database: str) ->
 
         with transactions.reading() as connection:
             assert set(inspect(connection).get_table_names()) >= ARCHIVE_TABLES
-            assert schema_version(connection) == 2
+            assert schema_version(connection) == SCHEMA.version

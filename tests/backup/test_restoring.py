@@ -76,7 +76,8 @@ def change_a_row(path: Path) -> None:
 
 
 def change_manifest(path: Path) -> None:
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    version = f'"schema_version": {SCHEMA.version}'
+    path.write_text(path.read_text().replace(version, version + "0"))
 
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {

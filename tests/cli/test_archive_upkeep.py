@@ -15,7 +15,7 @@ from meteorpi_db.archives.queue_state import QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_db.archives.tickets import NewTicket, Owner
 from meteorpi_db.connections import open_database
-from meteorpi_db.migrations import Schema, ensure_schema
+from meteorpi_db.migrations import SCHEMA, Schema, ensure_schema
 from meteorpi_model import now
 from tests.archive.test_migration import OLD
 from tests.cli.conftest import Meteorpi
@@ -183,13 +183,16 @@ def test_tables_come_with_the_schema(meteorpi: Meteorpi, home: Path) -> None:
     with closing(open_database(home / "node.db")) as transactions:
         ensure_schema(transactions, create=True, schema=Schema(OLD))
 
-    assert meteorpi("archive", "db", "current", "--json").json == {"version": 1, "newest": 2}
+    assert meteorpi("archive", "db", "current", "--json").json == {"version": 1, "newest": SCHEMA.version}
     first = meteorpi("archive", "db", "up", "--json").json
-    assert (first["before"], first["version"]) == (1, 2)
+    assert (first["before"], first["version"]) == (1, SCHEMA.version)
     assert Path(first["backup"]).exists()
     second = meteorpi("archive", "db", "up", "--json").json
-    assert (second["before"], second["version"], second["backup"]) == (2, 2, None)
-    assert meteorpi("archive", "db", "current", "--json").json == {"version": 2, "newest": 2}
+    assert (second["before"], second["backup"]) == (SCHEMA.version, None)
+    assert meteorpi("archive", "db", "current", "--json").json == {
+        "version": SCHEMA.version,
+        "newest": SCHEMA.version,
+    }
 
 
 def test_database_that_is_not_there_is_not_made_by_looking(meteorpi: Meteorpi, home: Path) -> None:
