@@ -17,6 +17,10 @@ MAX_RATIO: Final = 100
 FREE_BYTES: Final = 1 << 24
 """Bytes that are decoded whatever their ratio: a frame of nothing but zeros is no attack."""
 
+MIN_MEMBER_BYTES: Final = 256
+"""Least length, on the average, of the members of a gzip file; beginning one costs whatever its length."""
+
+_FREE_MEMBERS: Final = 16
 _PIECE_BYTES: Final = 1 << 16
 _WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
@@ -42,6 +46,7 @@ class Decoder:
         self._engine = zlib.decompressobj(self._bits)
         self._taken = 0
         self._given = 0
+        self._members = 1
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Give what `data` unfolds to, in pieces that are not empty.
@@ -52,9 +57,15 @@ class Decoder:
         self._taken += len(data)
         while data:
             if self._engine.eof:  # one member of a gzip file after the other (RFC 1952 section 2.2)
-                self._engine = zlib.decompressobj(self._bits)
+                self._begin_member()
             yield from self._unfolded(data)
             data = self._engine.unused_data
+
+    def _begin_member(self) -> None:
+        self._members += 1
+        if self._members > _FREE_MEMBERS + self._taken // MIN_MEMBER_BYTES:
+            raise _wrong("the coded content of the source is cut up too small")
+        self._engine = zlib.decompressobj(self._bits)
 
     def _unfolded(self, data: bytes) -> Iterator[bytes]:
         while True:

@@ -82,7 +82,7 @@ def ask_all(
         if is_stopped.is_set() or time.monotonic() > deadline:
             return OutboundError("the source was not asked in time", reason=Reason.TIMEOUT)
         try:
-            return ask(outbound, request)
+            return ask(outbound, request, deadline)
         except OutboundError as error:
             return error
 

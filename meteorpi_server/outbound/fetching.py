@@ -99,15 +99,18 @@ class Outbound:
             OutboundError: the request is refused, or there is no answer with status 200 or 206.
         """
         check_headers(request.headers or {})
-        limit = time.monotonic() + self._timeouts.total
+        if deadline is None:
+            deadline = time.monotonic() + self._timeouts.total
         location = Location.parse(request.url)
         own = request.headers or {}
         for _ in range(self._max_redirects + 1):
+            if time.monotonic() > deadline:
+                raise OutboundError(f"{location} takes too long", reason=Reason.TIMEOUT)
             reply = self._ask(location, request, own)
             try:
                 target = _redirect(reply, location)
                 if target is None:
-                    return _checked(reply, location, request, limit if deadline is None else deadline)
+                    return _checked(reply, location, request, deadline)
             except BaseException:
                 reply.close()
                 raise

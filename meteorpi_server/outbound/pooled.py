@@ -39,15 +39,19 @@ IDLE_CONNECTIONS: Final = 16
 
 
 class _PlainConnection(HTTPConnection):
-    def __init__(self, *arguments: Any, idle_seconds: float, **options: Any) -> None:
+    def __init__(self, *arguments: Any, idle_seconds: float, total_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.response_class = partial(PacedResponse, idle_seconds=idle_seconds)  # type: ignore[assignment]
+        self.response_class = partial(  # type: ignore[assignment]  # called, and nothing else
+            PacedResponse, idle_seconds=idle_seconds, total_seconds=total_seconds
+        )
 
 
 class _SecureConnection(HTTPSConnection):
-    def __init__(self, *arguments: Any, idle_seconds: float, **options: Any) -> None:
+    def __init__(self, *arguments: Any, idle_seconds: float, total_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.response_class = partial(PacedResponse, idle_seconds=idle_seconds)  # type: ignore[assignment]
+        self.response_class = partial(  # type: ignore[assignment]  # called, and nothing else
+            PacedResponse, idle_seconds=idle_seconds, total_seconds=total_seconds
+        )
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -59,16 +63,16 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _Pools(urllib3.PoolManager):
-    def __init__(self, idle_seconds: float, context: ssl.SSLContext) -> None:
+    def __init__(self, timeouts: Timeouts, context: ssl.SSLContext) -> None:
         super().__init__(POOLS, maxsize=IDLE_CONNECTIONS, ssl_context=context)
         self.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
-        self._idle_seconds = idle_seconds
+        self._limits = {"idle_seconds": timeouts.idle, "total_seconds": timeouts.total}
 
     def _new_pool(
         self, scheme: str, host: str, port: int, request_context: dict[str, Any] | None = None
     ) -> HTTPConnectionPool:
         # Made to be overridden; an option that is no option of urllib3 cannot come in another way.
-        options = {**(request_context or self.connection_pool_kw), "idle_seconds": self._idle_seconds}
+        options = {**(request_context or self.connection_pool_kw), **self._limits}
         return super()._new_pool(scheme, host, port, options)
 
 
@@ -86,7 +90,7 @@ class PooledTransport(Transport):
     def __init__(self, timeouts: Timeouts | None = None, *, ca_file: str | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
         context = ssl.create_default_context(cafile=ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH)
-        self._pools = _Pools(self._timeouts.idle, context)
+        self._pools = _Pools(self._timeouts, context)
 
     def send(self, hop: Hop) -> Reply:
         """Make the request; a connection that the source closed while it was idle is opened again."""

@@ -221,6 +221,12 @@ def dripping_body(exchange: Exchange) -> None:
     exchange.drip(b"x" * 500)
 
 
+def dripping_trailers(exchange: Exchange) -> None:
+    exchange.head(Transfer_Encoding="chunked")
+    exchange.send(b"5\r\nhello\r\n0\r\n")
+    exchange.drip(b"a: b\r\n" * 100)
+
+
 def gzipped(body: bytes) -> Behaviour:
     return serving(gzip.compress(body), Content_Encoding="gzip", ETag='"coded"')
 
@@ -239,6 +245,7 @@ MISBEHAVIOURS: dict[str, Behaviour] = {
     "/dripping-head": dripping_head,
     "/dripping-body": dripping_body,
     "/bomb": gzipped(bytes(50_000_000)),
+    "/tiny-members": serving(gzip.compress(b"") * 5000, Content_Encoding="gzip"),
     "/no-gzip": serving(b"plain text", Content_Encoding="gzip"),
     "/half-gzip": serving(gzip.compress(b"hello" * 1000)[:-9], Content_Encoding="gzip"),
     "/brotli": serving(b"?", Content_Encoding="br"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -31,9 +32,11 @@ from meteorpi_server.outbound.headers import file_name
 from meteorpi_server.outbound.transport import Hop, Reply, Transport
 from tests.archive.faulty_source import (
     MISBEHAVIOURS,
+    Behaviour,
     Exchange,
     FaultySource,
     dripping_body,
+    dripping_trailers,
     gzipped,
     redirecting,
     serving,
@@ -283,6 +286,7 @@ def test_headers_are_sent_along(source: FaultySource, outbound: MakeOutbound) ->
         ("/reset", Reason.CUT_OFF),
         ("/refuses", Reason.CUT_OFF),
         ("/bomb", Reason.CODING),
+        ("/tiny-members", Reason.CODING),
         ("/no-gzip", Reason.CODING),
         ("/half-gzip", Reason.CUT_OFF),
         ("/brotli", Reason.CODING),
@@ -320,8 +324,11 @@ def test_source_that_says_nothing_is_given_up(
 
 
 @pytest.mark.contract("archive-fpx/timeout", "archive-defect-21")
-def test_source_that_never_ends_is_given_up(source: FaultySource, outbound: MakeOutbound) -> None:
-    source.routes["/drip"] = dripping_body
+@pytest.mark.parametrize("behaviour", [dripping_body, dripping_trailers])
+def test_source_that_never_ends_is_given_up(
+    source: FaultySource, outbound: MakeOutbound, behaviour: Behaviour
+) -> None:
+    source.routes["/drip"] = behaviour
     client = outbound(source.url(), timeouts=Timeouts(connect=5, first_byte=30, idle=30, total=0.3))
 
     assert failure(client, source.url("/drip")).reason is Reason.TIMEOUT
@@ -348,6 +355,13 @@ def test_query_of_a_url_is_in_no_error_and_no_log(
 
     assert not any("SECRET" in str(error) for error in errors)
     assert "SECRET" not in caplog.text
+
+
+def test_coded_content_of_several_members_is_decoded(source: FaultySource, outbound: MakeOutbound) -> None:
+    parts = [bytes([number]) * 70_000 for number in range(20)]
+    source.routes["/coded"] = serving(b"".join(map(gzip.compress, parts)), Content_Encoding="x-gzip")
+
+    assert content(outbound(source.url()), source.url("/coded")) == b"".join(parts)
 
 
 @pytest.mark.contract("archive-3.14/headers")
