@@ -140,7 +140,8 @@ class LocalFileStore(FileStore):
         try:
             with storage_errors("read content", entity_id=file_id):
                 size = os.fstat(stream.fileno()).st_size
-                stream.seek(start)
+                if start:
+                    stream.seek(start)
         except BaseException:
             stream.close()
             raise
