@@ -64,7 +64,9 @@ class Source(ABC):
             SourceFailedError: as by :meth:`open`, or what its chunks may raise.
         """
         with closing(self.open(entry, 0, entry.size)) as chunks:
-            return b"".join(chunks)
+            first = next(chunks, b"")
+            rest = b"".join(chunks)
+            return first + rest if rest else first
 
     @abstractmethod
     def check(self, entry: Entry) -> None:
