@@ -16,7 +16,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.queue import ArchiveQueue
 from meteorpi_db.archives.queue_state import QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
-from meteorpi_model.errors import ConfigurationError, NotFoundError
+from meteorpi_model.errors import ConfigurationError, NotFoundError, UnavailableError
 from meteorpi_server.archive_api.limits import ActiveDownloads
 from meteorpi_server.archive_api.planning import Planner
 from meteorpi_server.archive_api.remote_items import RemoteItems
@@ -101,6 +101,15 @@ class ArchiveService:
             NotFoundError: there is none, or the ticket was withdrawn or is used up.
         """
         return self._plans(ticket_id, etag)
+
+    def is_withdrawn(self, ticket_id: UUID) -> bool:
+        """Whether a ticket that was there was taken back; False where nobody can tell at present."""
+        try:
+            return self.register.ticket(ticket_id).is_withdrawn
+        except NotFoundError:
+            return True
+        except UnavailableError:
+            return False
 
     def keep_checksums(self, ticket_id: UUID, plan: Plan, crcs: Mapping[int, int]) -> None:
         """Make a plan resumable by what a whole pass has found; nothing happens when the ticket is gone."""

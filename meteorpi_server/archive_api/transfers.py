@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,6 +24,9 @@ logger = logging.getLogger("meteorpi.archive.download")
 
 SHOWN_DIGITS: Final = 8
 """So much of a link is in the log; the whole of it would let readers of the log download."""
+
+LOOK_SECONDS: Final = 5.0
+"""How often a download looks whether its ticket was withdrawn through another process."""
 
 _GONE: Final = frozenset({Reason.MISSING, Reason.CHANGED, Reason.SHORT, Reason.LONG, Reason.WRONG_DIGEST})
 _DAMAGED: Final = frozenset({Reason.SHORT, Reason.LONG, Reason.WRONG_DIGEST})
@@ -79,6 +83,7 @@ class Transfer(Iterator[bytes]):
         self._slot = slot
         self._is_closed = False
         self._progress = _Progress()
+        self._looked_at = time.monotonic()
         self._chunks = _chunks(service, shipment, self._take_report)
         try:
             # The status is not decided before there is something to send.
@@ -93,7 +98,7 @@ class Transfer(Iterator[bytes]):
             raise
 
     def __next__(self) -> bytes:
-        if self._service.active.is_stopped(self._shipment.link) or not self._slot.is_good():
+        if self._has_to_end():
             self._close_as("withdrawn")
             raise UnavailableError("the ticket was withdrawn, or its slot was given to another")
         chunk, self._first = self._first, None
@@ -107,6 +112,16 @@ class Transfer(Iterator[bytes]):
             raise
         self._progress.sent_bytes += len(chunk)
         return chunk
+
+    def _has_to_end(self) -> bool:
+        """Whether the ticket was withdrawn, here or through another process, or its slot taken away."""
+        if self._service.active.is_stopped(self._shipment.link) or not self._slot.is_good():
+            return True
+        ticket_id = self._shipment.ticket_id
+        if ticket_id is None or time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return False
+        self._looked_at = time.monotonic()
+        return self._service.is_withdrawn(ticket_id)
 
     def close(self) -> None:
         """Close the sources, give the slot back, note and log what was sent; harmless when repeated."""

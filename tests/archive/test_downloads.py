@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
@@ -466,6 +467,22 @@ def test_withdrawing_ends_what_is_running(archive_node: ArchiveNode) -> None:
         chunks = iter(running.response)
         next(chunks)
         assert archive_node.http.delete(made["status_href"], headers=basic("visitor")).status_code == 204
+        with pytest.raises(Exception, match="withdrawn"):
+            list(chunks)
+
+
+@pytest.mark.contract("archive-3.2/routes")
+def test_withdrawing_through_another_process_ends_what_is_running(
+    archive_node: ArchiveNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meteorpi_server.archive_api.transfers.LOOK_SECONDS", 0.0)
+    archive_node.add_files(3, size=2_000_000)
+    made = archive_node.ticket(EVERYTHING)
+
+    with archive_node.http.get(made["href"]) as running:
+        chunks = iter(running.response)
+        next(chunks)
+        archive_node.register.withdraw(UUID(made["id"]))
         with pytest.raises(Exception, match="withdrawn"):
             list(chunks)
 
