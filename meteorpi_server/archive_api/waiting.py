@@ -85,9 +85,10 @@ class WaitingRoom:
             self._queue.pause(ticket_id, waiter)
         return standing
 
-    def events(self, ticket_id: UUID) -> Events:
-        """A stream of events: one at once, one at every change, and it ends when the ticket is available.
+    def watch(self, ticket_id: UUID) -> Watch:
+        """How things are with a ticket: at once, at every change, and until it is available.
 
+        In between None is given, often enough that a reader that left is noticed in time by writing to it.
         Closing it gives up the place.
 
         Raises:
@@ -103,10 +104,10 @@ class WaitingRoom:
         except BaseException:
             self._seats.release()
             raise
-        return Events(self._follow(ticket_id, waiter, first), lambda: self._leave(ticket_id, waiter))
+        return Watch(self._follow(ticket_id, waiter, first), lambda: self._leave(ticket_id, waiter))
 
-    def _follow(self, ticket_id: UUID, waiter: str, standing: Standing) -> Iterator[bytes]:
-        yield standing_event(standing)
+    def _follow(self, ticket_id: UUID, waiter: str, standing: Standing) -> Iterator[Standing | None]:
+        yield standing
         end, ping = time.monotonic() + self._timeout_seconds, self._ping_seconds / _SIGNS
         told_at = time.monotonic()
         while not standing.is_available and time.monotonic() < end:
@@ -114,10 +115,10 @@ class WaitingRoom:
             found = self._queue.look(ticket_id, waiter)
             if found != standing:
                 standing, told_at = found, time.monotonic()
-                yield standing_event(standing)
+                yield standing
             elif time.monotonic() - told_at >= ping:
                 told_at = time.monotonic()
-                yield b": still waiting\n\n"
+                yield None
 
     def _leave(self, ticket_id: UUID, waiter: str) -> None:
         try:
@@ -135,17 +136,17 @@ class WaitingRoom:
                 self._seats.release()
 
 
-class Events(Iterator[bytes]):
-    """Events, and what is to be done once when they end, even if nobody ever took one."""
+class Watch(Iterator[Standing | None]):
+    """Standings, and what is to be done once when they end, even if nobody ever took one."""
 
-    def __init__(self, events: Iterator[bytes], leave: Callable[[], None]) -> None:
-        self._events = events
+    def __init__(self, standings: Iterator[Standing | None], leave: Callable[[], None]) -> None:
+        self._standings = standings
         self._leave = leave
         self._is_closed = False
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> Standing | None:
         try:
-            return next(self._events)
+            return next(self._standings)
         except BaseException:
             self.close()
             raise
@@ -160,6 +161,21 @@ class Events(Iterator[bytes]):
 def standing_document(standing: Standing) -> JsonObject:
     """What a waiter is told."""
     return {"position": standing.position, "available": standing.is_available}
+
+
+class Events(Iterator[bytes]):
+    """A watch as a stream of events; closing it ends the watch."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __next__(self) -> bytes:
+        standing = next(self._watch)
+        return b": still waiting\n\n" if standing is None else standing_event(standing)
+
+    def close(self) -> None:
+        """End the watch; harmless when repeated."""
+        self._watch.close()
 
 
 def standing_event(standing: Standing) -> bytes:

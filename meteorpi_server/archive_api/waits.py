@@ -15,8 +15,9 @@ from meteorpi_server import problems
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
+from meteorpi_server.archive_api.sockets import accept_socket, tell_turn
 from meteorpi_server.archive_api.tickets import live_ticket
-from meteorpi_server.archive_api.waiting import standing_document, standing_event
+from meteorpi_server.archive_api.waiting import Events, standing_document, standing_event
 from meteorpi_server.describing import describe
 
 LONGEST_POLL_SECONDS: Final = 60
@@ -49,13 +50,18 @@ def wait_for_ticket(ticket_id: str) -> ResponseReturnValue:
 
 
 @blueprint.get("/ticket/<ticket_id>/wait", websocket=True)
-def refuse_socket(ticket_id: str) -> ResponseReturnValue:
-    """Say that no WebSocket can be had; the same address without `Upgrade` does as much."""
+def wait_over_socket(ticket_id: str) -> ResponseReturnValue:
+    """Wait over a WebSocket, where one can be had; the same address without `Upgrade` does as much."""
+    socket = accept_socket(request.environ)
+    if socket is not None:
+        return tell_turn(current_service(), ticket_id, socket)
     return problems.problem(426, "upgrade-required", "there are no sockets here; ask without Upgrade")
 
 
 def _events(service: ArchiveService, ticket_id: UUID) -> Response:
-    events = iter([standing_event(_AT_ONCE)]) if service.room is None else service.room.events(ticket_id)
+    events = (
+        iter([standing_event(_AT_ONCE)]) if service.room is None else Events(service.room.watch(ticket_id))
+    )
     response = Response(events, content_type=EVENTS_TYPE)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

@@ -15,7 +15,7 @@ from meteorpi_db.archives.queue_state import Place, QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_db.archives.tickets import NewTicket
 from meteorpi_model.errors import NotFoundError, UnavailableError
-from meteorpi_server.archive_api.waiting import LOOK_SECONDS, WaitingRoom, waiting_threads
+from meteorpi_server.archive_api.waiting import LOOK_SECONDS, Events, WaitingRoom, waiting_threads
 from tests.archive.moving import MovingClock
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -149,7 +149,7 @@ def test_poll_beyond_the_seats_is_answered_at_once(
     queue: ArchiveQueue, tickets: list[UUID], download: UUID
 ) -> None:
     room, pauses = room_of(queue, seats=1)
-    events = room.events(tickets[1])
+    events = room.watch(tickets[1])
 
     standing = room.poll(tickets[2], MANY_SECONDS)
 
@@ -166,7 +166,7 @@ def test_events_tell_every_change_and_end_when_it_is_available(
         queue, lambda: queue.leave(tickets[1], "another"), lambda: None, lambda: queue.end(download)
     )
 
-    events = [told(event) for event in room.events(tickets[2])]
+    events = [told(event) for event in Events(room.watch(tickets[2]))]
 
     assert events == [
         {"position": 1, "available": False},
@@ -182,7 +182,7 @@ def test_reader_of_events_that_leaves_gives_up_place_and_seat(
     queue: ArchiveQueue, tickets: list[UUID], download: UUID, taken: int
 ) -> None:
     room = WaitingRoom(queue, 1, ping_seconds=0.0, pause=Steps())
-    events = room.events(tickets[1])
+    events = room.watch(tickets[1])
     for _ in range(taken):
         next(events)
 
@@ -190,12 +190,12 @@ def test_reader_of_events_that_leaves_gives_up_place_and_seat(
     events.close()
 
     assert queue.standing(tickets[1]).place is Place.OUTSIDE
-    room.events(tickets[2]).close()
+    room.watch(tickets[2]).close()
 
 
 def test_events_show_that_the_line_is_alive(queue: ArchiveQueue, tickets: list[UUID], download: UUID) -> None:
     room = WaitingRoom(queue, 1, ping_seconds=0.0, pause=Steps())
-    events = room.events(tickets[1])
+    events = Events(room.watch(tickets[1]))
 
     assert [told(next(events)), next(events)] == [
         {"position": 0, "available": False},
@@ -207,7 +207,7 @@ def test_events_show_that_the_line_is_alive(queue: ArchiveQueue, tickets: list[U
 def test_events_end_after_the_longest_time(queue: ArchiveQueue, tickets: list[UUID], download: UUID) -> None:
     room = WaitingRoom(queue, 1, timeout_seconds=0.0, pause=Steps())
 
-    assert len(list(room.events(tickets[1]))) == 1
+    assert len(list(room.watch(tickets[1]))) == 1
     assert queue.standing(tickets[1]).place is Place.OUTSIDE
 
 
@@ -216,10 +216,10 @@ def test_second_waiter_of_a_ticket_is_refused(
     queue: ArchiveQueue, tickets: list[UUID], download: UUID
 ) -> None:
     room, _ = room_of(queue, seats=2)
-    events = room.events(tickets[1])
+    events = room.watch(tickets[1])
 
     with pytest.raises(AlreadyWaitingError):
-        room.events(tickets[1])
+        room.watch(tickets[1])
     with pytest.raises(AlreadyWaitingError):
         room.poll(tickets[1], 0)
 
@@ -232,14 +232,14 @@ def test_seats_are_given_back_whatever_fails(
     room, _ = room_of(queue, seats=1)
     for _ in range(3):
         with pytest.raises(NotFoundError):
-            room.events(UUID(int=5))
+            room.watch(UUID(int=5))
         with pytest.raises(NotFoundError):
             room.poll(UUID(int=5), 0)
 
-    events = room.events(tickets[1])
+    events = room.watch(tickets[1])
 
     with pytest.raises(UnavailableError, match="as many wait"):
-        room.events(tickets[2])
+        room.watch(tickets[2])
     events.close()
 
 

@@ -1,0 +1,123 @@
+"""Waiting over a WebSocket, in servers that hand on their connection: werkzeug's and gunicorn's threads.
+
+It needs the extra ``archive``. Elsewhere an upgrade is answered with 426, and the other two ways remain.
+
+Source:
+    Section 3.9 of the archive contract; what is said is what FPX said. RFC 6455 for the codes below 4000.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from werkzeug.wrappers import Response
+
+from meteorpi_db.archives.queue import AlreadyWaitingError
+from meteorpi_db.archives.queue_state import Standing
+from meteorpi_model.errors import InvalidDocumentError, NotFoundError, UnavailableError
+from meteorpi_server.archive_api.service import ArchiveService
+from meteorpi_server.archive_api.tickets import live_ticket
+from meteorpi_server.archive_api.waiting import Watch, standing_document
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+DONE: Final = 1000
+BUSY: Final = 1013
+UNKNOWN_TICKET: Final = 4404
+WAITED_TOO_LONG: Final = 4408
+
+_CONNECTIONS: Final = ("werkzeug.socket", "gunicorn.socket")
+_MOST_BYTES: Final = 4096
+
+
+def accept_socket(environ: WSGIEnvironment) -> Any | None:
+    """The socket that the current request asks for; None where none can be had.
+
+    Raises:
+        InvalidDocumentError: the request is not what RFC 6455 section 4.1 wants.
+    """
+    name = next((each for each in _CONNECTIONS if each in environ), None)
+    if name is None:
+        return None
+    try:
+        import simple_websocket
+        from wsproto.utilities import ProtocolError
+    except ImportError:
+        return None
+    connection = environ[name]
+    with suppress(NotImplementedError):  # an encrypted one cannot be duplicated
+        connection = connection.dup()  # the library closes it, and so does the server with its own
+    try:
+        return simple_websocket.Server.accept({**environ, name: connection}, max_message_size=_MOST_BYTES)
+    except (ProtocolError, ConnectionError) as error:
+        if connection is not environ[name]:
+            connection.close()
+        raise InvalidDocumentError("this is not how a WebSocket is asked for") from error
+
+
+def tell_turn(service: ArchiveService, ticket_id: str, socket: Any) -> Response:
+    """Tell over `socket` how things are with a ticket until it is available, then close it.
+
+    Returns:
+        What a view has to answer once the connection was used for something else.
+    """
+    from simple_websocket import ConnectionClosed
+
+    with suppress(ConnectionClosed, OSError):  # the other side has left; its place is given up by then
+        code, reason = _conversation(service, ticket_id, socket)
+        socket.close(code, reason)
+    return _Used(socket.mode)
+
+
+def _conversation(service: ArchiveService, ticket_id: str, socket: Any) -> tuple[int, str]:
+    """Everything but the end, which is returned."""
+    try:
+        ticket = live_ticket(service, ticket_id)
+        if service.room is None:
+            _say(socket, {"position": -1, "available": True})
+            return DONE, "available"
+        watch = service.room.watch(ticket.ticket_id)
+    except NotFoundError as error:
+        _say(socket, {"errors": {"id": [error.detail]}})
+        return UNKNOWN_TICKET, "unknown ticket"
+    except AlreadyWaitingError:
+        _say(socket, {"error": "Already waiting"})
+        return DONE, "already waiting"
+    except UnavailableError as error:
+        _say(socket, {"errors": {"access": [error.detail]}})
+        return BUSY, "try again later"
+    with closing(watch):
+        return _follow(watch, socket)
+
+
+def _follow(watch: Watch, socket: Any) -> tuple[int, str]:
+    last: Standing | None = None
+    for standing in watch:
+        # Now and then the last one is said again, which shows that both sides are there.
+        last = standing or last
+        if last is not None:
+            _say(socket, standing_document(last))
+    if last is not None and last.is_available:
+        return DONE, "available"
+    return WAITED_TOO_LONG, "waited too long"
+
+
+def _say(socket: Any, message: Mapping[str, object]) -> None:
+    socket.send(json.dumps(message))
+
+
+class _Used(Response):
+    """The answer to a request whose connection has been used up."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(status=200)
+        self._mode = mode
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._mode == "gunicorn":
+            raise StopIteration  # gunicorn's threads take it for the end of the connection
+        return super().__call__(environ, start_response)

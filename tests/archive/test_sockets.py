@@ -1,0 +1,158 @@
+"""Waiting over a WebSocket, with a real server and a real client."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+from meteorpi_db.testing.processes import wait_until
+from tests.archive.conftest import ArchiveNode
+from tests.components import absent
+
+pytestmark = pytest.mark.engines("sqlite")
+
+SECONDS = 60
+
+
+class Served:
+    """A node with a queue of one slot, and its address."""
+
+    def __init__(self, node: ArchiveNode, port: int) -> None:
+        self.node = node
+        self.url = f"ws://127.0.0.1:{port}"
+        self.items: list[object] = [{"search": {}}]
+
+    def ticket(self) -> str:
+        return str(self.node.ticket(self.items)["id"])
+
+    def wait(self, ticket_id: str) -> Any:
+        return library().Client.connect(f"{self.url}/ticket/{ticket_id}/wait")
+
+
+def library() -> Any:
+    """The library of sockets, which the extra brings."""
+    if find_spec("simple_websocket") is None:
+        absent("simple-websocket is not installed: pip install 'meteorpi[archive]'")
+    return import_module("simple_websocket")
+
+
+@contextmanager
+def serving(node: ArchiveNode) -> Iterator[Served]:
+    node.add_files()
+    server = make_server("127.0.0.1", 0, node.meteor_app.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield Served(node, server.port)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def served(make_archive_node: Callable[..., ArchiveNode]) -> Iterator[Served]:
+    with serving(make_archive_node(no_queue=False, simultaneous_downloads_limit=1, wait_ping=1)) as found:
+        yield found
+
+
+def said(socket: Any) -> dict[str, Any]:
+    text = socket.receive(SECONDS)
+    assert text is not None
+    found = json.loads(text)
+    assert isinstance(found, dict)
+    return found
+
+
+def end_of(socket: Any) -> tuple[int, str]:
+    """Code and reason of the end, whatever is said before it."""
+    try:
+        while True:
+            assert socket.receive(SECONDS) is not None
+    except library().ConnectionClosed as closed:
+        socket.thread.join(SECONDS)
+        return int(closed.reason), str(closed.message)
+
+
+@pytest.mark.contract("archive-fpx/wait", "archive-3.9/wait")
+def test_ticket_whose_turn_it_is_is_told_so_and_the_socket_closed(served: Served) -> None:
+    socket = served.wait(served.ticket())
+
+    assert said(socket) == {"position": -1, "available": True}
+    assert end_of(socket) == (1000, "available")
+
+
+@pytest.mark.contract("archive-fpx/wait", "archive-3.9/wait")
+def test_position_is_told_until_the_turn_has_come(served: Served) -> None:
+    first, second = served.ticket(), served.ticket()
+    served.node.http.get(f"/ticket/{first}/wait")
+    download = served.node.http.get(f"/ticket/{first}/download", buffered=False)
+
+    socket = served.wait(second)
+    before = said(socket), said(socket)
+    download.close()
+
+    assert before == ({"position": 0, "available": False},) * 2  # the second as a sign of life
+    found = said(socket)
+    while not found["available"]:
+        found = said(socket)
+    assert found == {"position": -1, "available": True}
+    assert end_of(socket) == (1000, "available")
+    assert served.node.http.get(f"/ticket/{second}/download").status_code == 200
+
+
+@pytest.mark.contract("archive-fpx/wait", "archive-3.9/wait", "archive-defect-16")
+def test_waiter_that_leaves_is_out_of_the_queue(served: Served) -> None:
+    first, second = served.ticket(), served.ticket()
+    served.node.http.get(f"/ticket/{first}/wait")
+    socket = served.wait(second)
+    said(socket)
+    again = served.wait(second)
+
+    assert said(again) == {"error": "Already waiting"}
+    assert end_of(again)[0] == 1000
+    socket.close()
+
+    def is_out() -> bool:
+        document = served.node.http.get(f"/ticket/{second}").json
+        return document is not None and document["state"] == "new"
+
+    wait_until(is_out, SECONDS, "leaving the queue")
+    socket.thread.join(SECONDS)
+
+
+@pytest.mark.contract("archive-3.9/wait")
+def test_unknown_ticket_is_told_over_the_socket(served: Served) -> None:
+    socket = served.wait("0" * 32)
+
+    assert list(said(socket)["errors"]) == ["id"]
+    assert end_of(socket) == (4404, "unknown ticket")
+
+
+@pytest.mark.contract("archive-3.9/wait")
+def test_waiting_for_too_long_ends(make_archive_node: Callable[..., ArchiveNode]) -> None:
+    node = make_archive_node(no_queue=False, simultaneous_downloads_limit=1, wait_timeout=1)
+    with serving(node) as served:
+        node.http.get(f"/ticket/{served.ticket()}/wait")
+
+        socket = served.wait(served.ticket())
+
+        assert end_of(socket) == (4408, "waited too long")
+
+
+def test_request_that_is_no_handshake_is_refused(served: Served) -> None:
+    connection = HTTPConnection(served.url.removeprefix("ws://"), timeout=SECONDS)
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+    with closing(connection):
+        connection.request("GET", f"/ticket/{served.ticket()}/wait", headers=headers)
+        assert connection.getresponse().status == 400
