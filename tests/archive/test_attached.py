@@ -64,7 +64,6 @@ def test_routes_ask_for_credentials_where_they_should(archive_node: ArchiveNode)
             assert status not in (401, 403, 500), (method, path)
 
 
-@pytest.mark.contract("archive-3.21")
 @pytest.mark.parametrize(
     ("options", "named"),
     [({"max_activ": 3}, "max_active"), ({"ttl": "long"}, "ttl"), ({"user_roles": "user"}, "user_roles")],
@@ -78,7 +77,6 @@ def test_unknown_options_and_values_stop_the_start(
         archive_api.add_routes(meteor_app, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.contract("archive-3.21")
 def test_options_override_the_settings_of_the_node(
     archive_node: ArchiveNode, make_archive_node: Callable[..., ArchiveNode]
 ) -> None:
@@ -96,7 +94,6 @@ def test_options_override_the_settings_of_the_node(
     assert [status("/again", 70), status("/again", 71)] == [200, 422]
 
 
-@pytest.mark.contract("archive-3.1/attach")
 def test_archives_are_in_the_description_of_the_node(tmp_path: Path) -> None:
     with MeteorDatabase(tmp_path / "node.db", tmp_path / "files") as db:
         http = make_meteor_app(db, Settings(routes=("node", "archive"))).app.test_client()
@@ -130,7 +127,6 @@ assert not loaded, loaded
 """
 
 
-@pytest.mark.contract("archive-3.1/attach")
 def test_node_without_archives_has_none_of_their_routes_and_modules(tmp_path: Path, repository: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ABSENT],

@@ -83,7 +83,7 @@ def test_anonymous_callers_get_as_much_as_from_a_search(
     assert node.get(SEARCH, headers=basic("visitor")).status_code == 303
 
 
-@pytest.mark.contract("archive-3.1/attach", "archive-directory/front")
+@pytest.mark.contract("archive-directory/front")
 def test_links_are_right_below_any_path(make_archive_node: Callable[..., ArchiveNode]) -> None:
     node = make_archive_node(url_path="/some/where")
     node.add_files()

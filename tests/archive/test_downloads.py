@@ -8,7 +8,8 @@ import logging
 import random
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -278,7 +279,7 @@ def test_download_can_be_repeated_and_given_up(archive_node: ArchiveNode, made: 
         assert archive_node.get(made["href"]).data == whole
 
 
-@pytest.mark.contract("archive-3.7/once", "archive-3.6/options")
+@pytest.mark.contract("archive-3.7/once")
 def test_archive_for_once_can_be_gone_on_with_for_a_while(archive_node: ArchiveNode) -> None:
     archive_node.add_files()
     made = archive_node.ticket(EVERYTHING, once=True)
@@ -298,7 +299,6 @@ def test_archive_for_once_can_be_gone_on_with_for_a_while(archive_node: ArchiveN
     assert archive_node.get(made["href"], headers=again).status_code == 404
 
 
-@pytest.mark.contract("archive-3.6/options")
 def test_archive_is_downloaded_as_often_as_asked_for(archive_node: ArchiveNode) -> None:
     archive_node.add_files()
     made = archive_node.ticket(EVERYTHING, max_downloads=2)
@@ -352,15 +352,20 @@ def test_contents_that_went_away_are_told_before_the_first_byte(archive_node: Ar
 
 
 @pytest.fixture
-def served(archive_node: ArchiveNode) -> Any:
-    """The address of the node over real sockets."""
-    archive_node.meteor_app.app.config["PROPAGATE_EXCEPTIONS"] = False
-    server = StandaloneServer(archive_node.meteor_app.app, Settings(host="127.0.0.1"), 0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.stop()
-    thread.join()
+def serve() -> Iterator[Callable[[ArchiveNode], str]]:
+    """Call it for the address of a node over real sockets."""
+    with ExitStack() as stack:
+
+        def start(node: ArchiveNode) -> str:
+            node.meteor_app.app.config["PROPAGATE_EXCEPTIONS"] = False
+            server = StandaloneServer(node.meteor_app.app, Settings(host="127.0.0.1"), 0)
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.stop)
+            return f"http://127.0.0.1:{server.port}"
+
+        yield start
 
 
 def damage(node: ArchiveNode, record: FileRecord) -> None:
@@ -385,13 +390,13 @@ def read_until_cut(answer: requests.Response) -> bytes:
 
 @pytest.mark.contract("archive-3.12/after", "archive-3.5/damaged", "archive-defect-1", "archive-defect-6")
 def test_damaged_content_cuts_the_connection_before_it_looks_whole(
-    archive_node: ArchiveNode, served: str
+    archive_node: ArchiveNode, serve: Callable[[ArchiveNode], str]
 ) -> None:
     records = archive_node.add_files(3, size=400_000)
     made = archive_node.ticket(EVERYTHING)
     damage(archive_node, records[1])
 
-    with requests.get(served + made["href"], stream=True, timeout=DEADLINE) as answer:
+    with requests.get(serve(archive_node) + made["href"], stream=True, timeout=DEADLINE) as answer:
         assert answer.status_code == 200
         assert int(answer.headers["Content-Length"]) == made["bytes"]
         received = read_until_cut(answer)
@@ -426,6 +431,39 @@ def test_reader_that_leaves_frees_the_slot(make_archive_node: Callable[..., Arch
     assert refused.json is not None
     assert list(refused.json["errors"]) == ["access"]
     assert node.get(second["href"]).status_code == 200
+
+
+@pytest.mark.contract("archive-3.8/gone", "archive-3.9/limits", "archive-fpx/client-gone")
+def test_reader_that_hangs_up_frees_slot_and_file(
+    make_archive_node: Callable[..., ArchiveNode], serve: Callable[[ArchiveNode], str]
+) -> None:
+    node = make_archive_node(max_active=1)
+    node.add_files(4, size=20_000_000)
+    first, second = (node.ticket(EVERYTHING, layout=f"{number}/{{name}}") for number in range(2))
+    address = serve(node)
+
+    with requests.get(address + first["href"], stream=True, timeout=DEADLINE) as running:
+        assert next(running.iter_content(100))
+        assert requests.head(address + second["href"], timeout=DEADLINE).status_code == 200
+        assert node.get(second["href"], headers={"Range": "bytes=0-9"}).status_code == 503
+
+    def is_free() -> bool:
+        return node.get(second["href"], headers={"Range": "bytes=0-9"}).status_code == 206
+
+    wait_until(is_free, DEADLINE, "the end of the download that was given up")
+
+
+@pytest.mark.contract("archive-3.9/limits")
+def test_last_thread_of_the_process_is_never_taken(archive_node: ArchiveNode, made: Any) -> None:
+    meteor_app = MeteorApp(db=archive_node.db, settings=Settings(threads=3))
+    archive_api.add_routes(meteor_app, max_active=10)
+    http = meteor_app.app.test_client()
+
+    with http.get(made["href"]), http.get(made["href"]):
+        refused = http.get(made["href"])
+
+    assert refused.status_code == 503
+    assert http.get(made["href"], buffered=True).status_code == 200
 
 
 @pytest.mark.contract("archive-3.9/parallel")
@@ -487,7 +525,7 @@ def test_withdrawing_through_another_process_ends_what_is_running(
             list(chunks)
 
 
-@pytest.mark.contract("archive-3.3/logs", "archive-3.23")
+@pytest.mark.contract("archive-3.3/logs")
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_links_are_cut_short_in_the_log_whoever_writes_them(
     archive_node: ArchiveNode, made: Any, monkeypatch: pytest.MonkeyPatch, log_format: str
@@ -511,7 +549,6 @@ def test_links_are_cut_short_in_the_log_whoever_writes_them(
     assert secret not in text
 
 
-@pytest.mark.contract("archive-3.23")
 def test_each_download_is_one_line_of_the_log_without_the_link(
     archive_node: ArchiveNode, made: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -237,7 +237,7 @@ def test_request_repeated_with_its_key_gets_the_same_ticket_for_an_hour(archive_
     assert made(client, "a") != first
 
 
-@pytest.mark.contract("archive-3.5/missing", "archive-3.17")
+@pytest.mark.contract("archive-3.17")
 def test_missing_contents_are_left_out_and_listed_or_refused(archive_node: ArchiveNode) -> None:
     records = archive_node.add_files(3)
     gone = id_of(records[1])
@@ -341,7 +341,7 @@ def test_only_owner_and_administrator_take_a_ticket_back(archive_node: ArchiveNo
     assert owned["state"] == "withdrawn"
 
 
-@pytest.mark.contract("archive-3.7/sweep", "archive-defect-22")
+@pytest.mark.contract("archive-defect-22")
 def test_expired_tickets_are_removed_by_whoever_comes_next(archive_node: ArchiveNode) -> None:
     archive_node.add_files()
     made = archive_node.ticket(EVERYTHING, ttl=100)
@@ -408,7 +408,6 @@ def test_bound_archive_is_for_its_maker_only(archive_node: ArchiveNode) -> None:
     assert [status(headers) for headers in ({}, other, basic("admin"), client)] == [401, 403, 403, 200]
 
 
-@pytest.mark.contract("archive-3.6/options")
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -438,7 +437,7 @@ def test_options_that_cannot_be_used_are_refused(
         assert list(answer.json["errors"]["json"]["options"]) == [name]
 
 
-@pytest.mark.contract("archive-3.6/options", "archive-3.13/names", "archive-defect-4", "archive-defect-10")
+@pytest.mark.contract("archive-3.13/names", "archive-defect-4", "archive-defect-10")
 def test_layout_names_entries_and_duplicates_are_renamed_or_refused(archive_node: ArchiveNode) -> None:
     archive_node.add_file(b"a", file_name="../../passwd.txt")
     archive_node.add_file(b"b", file_name="../../passwd.txt", time=datetime(2015, 4, 1, 2))
@@ -455,7 +454,6 @@ def test_layout_names_entries_and_duplicates_are_renamed_or_refused(archive_node
     assert refused.status_code == 422
 
 
-@pytest.mark.contract("archive-3.6/options")
 def test_comment_is_in_the_archive(archive_node: ArchiveNode) -> None:
     archive_node.add_files(1)
 
