@@ -167,6 +167,9 @@ class Settings:
         "what archives may be fetched from beside public addresses: URL prefixes, hosts, networks, each with "
         "its port unless that is 80 or 443; with the word only: nothing else",
     )
+    archive_allow_peers: bool = setting(
+        False, "let archives be fetched from the nodes that this one exports to, too"
+    )
     archive_max_redirects: int = setting(5, "redirects of a source that are followed")
     archive_connect_timeout: int = setting(
         10, "longest wait for a connection to a source, in seconds", minimum=1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,18 +51,27 @@ class RemoteItems:
 
     Args:
         settings: where requests may go, how long they may take, and how much is fetched ahead.
+        peers: gives the addresses of the nodes that this one exports to, at present.
 
     Raises:
         ConfigurationError: what is allowed cannot be read.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, peers: Callable[[], Iterable[str]]) -> None:
         self._settings = settings
+        self._peers = peers
         self._policy = AddressPolicy(AllowedSources.parse(settings.archive_allowed_sources))
 
-    @cached_property
+    @property
     def outbound(self) -> Outbound:
-        """Asks sources that somebody else named."""
+        """Asks sources that somebody else named; which ones is decided anew each time this is read."""
+        if self._settings.archive_allow_peers:
+            peers = filter(None, map(_root, self._peers()))
+            self._policy.allowed = AllowedSources.parse([*self._settings.archive_allowed_sources, *peers])
+        return self._client
+
+    @cached_property
+    def _client(self) -> Outbound:
         settings = self._settings
         timeouts = Timeouts(
             connect=settings.archive_connect_timeout,
@@ -77,7 +86,7 @@ class RemoteItems:
             max_redirects=settings.archive_max_redirects,
         )
 
-    @cached_property
+    @property
     def _source(self) -> RemoteSource:
         patience = Patience(
             retries=self._settings.archive_retries, total_seconds=self._settings.archive_total_timeout
@@ -98,8 +107,9 @@ class RemoteItems:
         Raises:
             RefusedRequestError: URLs or headers are refused; all of those are named.
         """
-        _raise_all(filter(None, map(self._refusal, urls)))
-        known = self._facts(urls)
+        outbound = self.outbound
+        _raise_all(refusal for url in urls if (refusal := _refusal(outbound, url)))
+        known = self._facts(outbound, urls)
         _raise_all((url, facts) for url, facts in known if isinstance(facts, OutboundError))
         for url, facts in known:
             assert isinstance(facts, Facts)
@@ -123,22 +133,34 @@ class RemoteItems:
         has_urls = any(entry.kind == "url" for entry in plan.entries)
         return {**sources, "url": self._source} if has_urls else sources
 
-    def _refusal(self, url: NumberedUrl) -> tuple[NumberedUrl, OutboundError] | None:
-        try:
-            self.outbound.check(url.item.url, url.item.headers)
-        except OutboundError as error:
-            return url, error
-        return None
-
-    def _facts(self, urls: Sequence[NumberedUrl]) -> list[tuple[NumberedUrl, Facts | OutboundError]]:
+    def _facts(
+        self, outbound: Outbound, urls: Sequence[NumberedUrl]
+    ) -> list[tuple[NumberedUrl, Facts | OutboundError]]:
         """What the sources say, as far as they are asked; that one cannot be had now may change."""
         asked = urls if len(urls) <= self._settings.archive_preflight else ()
         requests = [Request(url=each.item.url, headers=each.item.headers) for each in asked]
-        found = ask_all(self.outbound, requests) if requests else [_NOTHING_KNOWN] * len(urls)
+        found = ask_all(outbound, requests) if requests else [_NOTHING_KNOWN] * len(urls)
         return [
             (each, facts if isinstance(facts, Facts) or facts.reason in _REFUSALS else _NOTHING_KNOWN)
             for each, facts in zip(urls, found, strict=True)
         ]
+
+
+def _refusal(outbound: Outbound, url: NumberedUrl) -> tuple[NumberedUrl, OutboundError] | None:
+    try:
+        outbound.check(url.item.url, url.item.headers)
+    except OutboundError as error:
+        return url, error
+    return None
+
+
+def _root(url: str) -> str | None:
+    """The server of `url`, all of it; None for what is no address."""
+    try:
+        location = Location.parse(url)
+    except OutboundError:
+        return None
+    return f"{location.scheme}://{location.host_header}/"
 
 
 def is_below(url: str, prefixes: Iterable[str]) -> bool:

@@ -26,7 +26,6 @@ from meteorpi_server.archiving import Plan
 from meteorpi_server.archiving.checksums import Checksums
 from meteorpi_server.archiving.sources import PathSource, RecordSource, Source, TextSource
 from meteorpi_server.declarations import declarations, suggestion
-from meteorpi_server.outbound import Outbound
 from meteorpi_server.settings import Settings
 
 _EXTENSION: Final = "meteorpi_archive"
@@ -58,7 +57,9 @@ class ArchiveService:
         if settings.archive_storage_path:
             checksums = Checksums(settings.archive_storage_path)
             self.sources["path"] = PathSource(settings.archive_storage_path)
-        self.remote = RemoteItems(settings)
+        self.remote = RemoteItems(
+            settings, lambda: [each.target_url for each in db.get_export_configurations()]
+        )
         self.planner = Planner(db=db, settings=settings, checksums=checksums, remote=self.remote)
         waiters = waiting_threads(settings.threads)
         self.queue = None if settings.archive_no_queue else _queue(db, settings)
@@ -70,11 +71,6 @@ class ArchiveService:
         self._plans = lru_cache(_PLANS_KEPT)(self._read_plan)
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
-
-    @property
-    def outbound(self) -> Outbound:
-        """Asks sources that somebody else named."""
-        return self.remote.outbound
 
     def slot(self, link: str, ticket_id: UUID | None, owner: str, most_of_owner: int | None) -> Slot:
         """The right to send an archive over one more connection, to be ended.

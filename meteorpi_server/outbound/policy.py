@@ -46,10 +46,13 @@ class AddressPolicy:
     Args:
         allowed: what is allowed beyond public addresses.
         resolver: looks names up.
+
+    Attributes:
+        allowed: may be exchanged while requests are made.
     """
 
     def __init__(self, allowed: AllowedSources | None = None, resolver: Resolver = resolve) -> None:
-        self._allowed = allowed or AllowedSources()
+        self.allowed = allowed or AllowedSources()
         self._resolver = resolver
         self._remembered: dict[str, tuple[float, tuple[Address, ...]]] = {}
 
@@ -59,12 +62,12 @@ class AddressPolicy:
         Raises:
             OutboundError: a port or host that is not allowed, or an address written as one that is not.
         """
-        is_named = self._allowed.names(location)
+        is_named = self.allowed.names(location)
         if location.address is not None:
             self._check_address(location, location.address, is_named)
-        elif not is_named and location.port not in STANDARD_PORTS.values() and not self._allowed.networks:
+        elif not is_named and location.port not in STANDARD_PORTS.values() and not self.allowed.networks:
             raise _refused_port(location)
-        elif not is_named and self._allowed.is_exclusive and not self._allowed.networks:
+        elif not is_named and self.allowed.is_exclusive and not self.allowed.networks:
             raise _refused(f"{location} is not among the allowed sources")
 
     def addresses(self, location: Location) -> tuple[Address, ...]:
@@ -75,7 +78,7 @@ class AddressPolicy:
         """
         self.check_name(location)
         found = self._known(location)
-        is_named = self._allowed.names(location)
+        is_named = self.allowed.names(location)
         for address in found:
             self._check_address(location, address, is_named)
         return found[:MAX_ADDRESSES]
@@ -102,9 +105,9 @@ class AddressPolicy:
         return found
 
     def _check_address(self, location: Location, address: Address, is_named: bool) -> None:
-        if is_named or self._allowed.holds(location, address):
+        if is_named or self.allowed.holds(location, address):
             return
-        if self._allowed.is_exclusive:
+        if self.allowed.is_exclusive:
             raise _refused(f"{location} is not among the allowed sources")
         if location.port not in STANDARD_PORTS.values():
             raise _refused_port(location)

@@ -127,7 +127,7 @@ class Redirect(Reply):
         """Nothing is open."""
 
 
-@pytest.mark.contract("archive-3.14/addresses", "archive-defect-11", "archive-6.5")
+@pytest.mark.contract("archive-3.14/addresses", "archive-defect-11")
 def test_address_that_was_checked_is_dialled_though_the_name_has_another_by_then() -> None:
     answers = iter([["93.184.216.34"], ["127.0.0.1"]])
     transport = Recorder("http://two.example/")
@@ -141,7 +141,7 @@ def test_address_that_was_checked_is_dialled_though_the_name_has_another_by_then
     assert transport.hops[0].headers["Host"] == "one.example"
 
 
-@pytest.mark.contract("archive-3.14/addresses", "archive-defect-11", "archive-6.5", "archive-6.7")
+@pytest.mark.contract("archive-3.14/addresses", "archive-defect-11", "archive-6.7")
 @pytest.mark.parametrize(
     "target",
     [
@@ -168,7 +168,7 @@ def test_redirect_is_checked_as_the_first_address_was(target: str) -> None:
     assert len(transport.hops) == 1
 
 
-@pytest.mark.contract("archive-3.14/addresses", "archive-3.14/allowed")
+@pytest.mark.contract("archive-3.14/allowed")
 def test_name_is_resolved_here_and_stays_in_the_request(source: FaultySource, outbound: MakeOutbound) -> None:
     source.routes["/a"] = serving(b"content")
     name = f"source.example:{source.port}"
@@ -182,7 +182,6 @@ def test_name_is_resolved_here_and_stays_in_the_request(source: FaultySource, ou
     assert asked.headers["accept-encoding"] == "identity"
 
 
-@pytest.mark.contract("archive-3.14/addresses")
 def test_next_address_is_tried_when_one_takes_no_connection(
     source: FaultySource, outbound: MakeOutbound
 ) -> None:
@@ -193,7 +192,7 @@ def test_next_address_is_tried_when_one_takes_no_connection(
     assert content(client, f"http://{name}/a") == b"content"
 
 
-@pytest.mark.contract("archive-3.14/addresses", "archive-6.5")
+@pytest.mark.contract("archive-3.14/addresses")
 def test_redirects_are_followed_five_times(source: FaultySource, outbound: MakeOutbound) -> None:
     source.routes |= {f"/{number}": redirecting(f"/{number + 1}") for number in range(6)}
     source.routes["/6"] = serving(b"content")
@@ -204,7 +203,7 @@ def test_redirects_are_followed_five_times(source: FaultySource, outbound: MakeO
     assert failure(client, source.url("/loop")).reason is Reason.REDIRECTS
 
 
-@pytest.mark.contract("archive-3.14/addresses", "archive-3.14/headers", "archive-6.7")
+@pytest.mark.contract("archive-3.14/headers", "archive-6.7")
 def test_headers_of_the_caller_stay_at_the_first_origin(source: FaultySource, outbound: MakeOutbound) -> None:
     with FaultySource() as other:
         source.routes["/near"] = redirecting("/there")
@@ -277,7 +276,7 @@ def test_headers_are_sent_along(source: FaultySource, outbound: MakeOutbound) ->
     assert {name.lower(): value for name, value in headers.items()}.items() <= sent.items()
 
 
-@pytest.mark.contract("archive-6.5", "archive-3.14/transports", "archive-defect-1")
+@pytest.mark.contract("archive-defect-1")
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -312,7 +311,7 @@ def test_source_that_misbehaves_is_a_failure_never_a_short_content(
     assert error.reason is reason
 
 
-@pytest.mark.contract("archive-fpx/timeout", "archive-defect-21", "archive-6.5")
+@pytest.mark.contract("archive-fpx/timeout", "archive-defect-21")
 @pytest.mark.parametrize("path", ["/silent", "/silent-midway", "/dripping-head", "/endless-continue"])
 def test_source_that_says_nothing_is_given_up(
     source: FaultySource, outbound: MakeOutbound, path: str

@@ -362,7 +362,6 @@ def test_prefix_of_urls_can_be_used_alone() -> None:
     assert not prefix.covers(Location.parse("https://peer.example/"))
 
 
-@pytest.mark.contract("archive-3.14/addresses")
 def test_resolver_is_asked_once_for_many_files_of_one_server() -> None:
     asked: list[str] = []
 

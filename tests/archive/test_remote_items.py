@@ -10,6 +10,7 @@ from meteorpi_db.archives.clients import Rights
 from meteorpi_server.archive_api.remote_items import is_below
 from tests.archive.conftest import ArchiveNode, opened
 from tests.archive.faulty_source import MISBEHAVIOURS, FaultySource, not_found, serving
+from tests.db.making import add_export
 
 pytestmark = pytest.mark.engines("sqlite")
 
@@ -88,6 +89,24 @@ def test_addresses_that_are_not_allowed_are_refused_by_index(server: FaultySourc
     assert set(found) >= {"1", "2", "3", "4", "6", "7"}
     only = node.generate([server.url("/to-private")], headers=node.client("other", "url"))
     assert only.status_code == 422
+
+
+@pytest.mark.contract("archive-3.14/allowed")
+@pytest.mark.parametrize("allow_peers", [True, False])
+def test_nodes_that_are_exported_to_may_be_allowed(
+    server: FaultySource, make_archive_node: Callable[..., ArchiveNode], allow_peers: bool
+) -> None:
+    server.routes["/files/a"] = serving(b"a")
+    node = make_archive_node(allow_peers=allow_peers)
+    secret = node.client("catalogue", "url")
+    before = node.generate([server.url("/files/a")], headers=secret)
+
+    add_export(node.db, target_url=server.url("/importer"))
+    add_export(node.db, target_url="http://user:pass@hub.example/importer")
+    after = node.generate([server.url("/files/a")], headers=secret)
+
+    assert before.status_code == 422
+    assert after.status_code == (200 if allow_peers else 422)
 
 
 @pytest.mark.contract("archive-3.3/clients")

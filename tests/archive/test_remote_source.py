@@ -185,7 +185,7 @@ def test_status_that_will_not_change_is_not_tried_again(
     assert len(server.requests) == count
 
 
-@pytest.mark.contract("archive-6.5", "archive-defect-1", "archive-fpx/failing-source")
+@pytest.mark.contract("archive-defect-1", "archive-fpx/failing-source")
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -208,7 +208,6 @@ def test_source_that_misbehaves_says_why(
     assert failing(hasty, entry(server.url(path))).reason is reason
 
 
-@pytest.mark.contract("archive-6.5")
 @pytest.mark.parametrize(("planned", "reason"), [(6, Reason.LONG), (8, Reason.SHORT)])
 def test_source_of_another_length_than_planned_gives_nothing(
     server: FaultySource, source: RemoteSource, planned: int, reason: Reason
@@ -293,7 +292,7 @@ def test_content_that_another_thread_waits_for_can_be_closed(
     assert not reader.is_alive()
 
 
-@pytest.mark.contract("archive-3.12/after", "archive-defect-1", "archive-6.5")
+@pytest.mark.contract("archive-3.12/after", "archive-defect-1")
 @pytest.mark.parametrize("path", ["/short", "/cut-chunks", "/reset", "/silent-midway"])
 def test_archive_is_cut_when_a_source_breaks_off(
     server: FaultySource, hasty: RemoteSource, path: str
