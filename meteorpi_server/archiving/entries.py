@@ -8,7 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-_NO_DETAILS: Final[Mapping[str, object]] = MappingProxyType({})
+NO_DETAILS: Final[Mapping[str, object]] = MappingProxyType({})
+"""The details of an entry of which nothing more is known."""
 
 
 class Form(StrEnum):
@@ -53,7 +54,7 @@ class Entry:
     form: Form = Form.STORED
     stored_size: int | None = None
     body: bytes = b""
-    details: Mapping[str, object] = field(default_factory=lambda: _NO_DETAILS)
+    details: Mapping[str, object] = field(default_factory=lambda: NO_DETAILS)
 
     @property
     def is_directory(self) -> bool:

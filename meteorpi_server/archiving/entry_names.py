@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -19,11 +20,11 @@ MAX_NAME_BYTES: Final = 1000
 """A clean name stays 40 bytes below, for the numbers that tell names apart."""
 
 _LONGEST_EXTENSION: Final = 32
-# Names of which nothing has to be changed, found in one step: most are.
-_PLAIN_PART = (
-    r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))[a-z0-9_-][a-z0-9_+=@,()-]*(?:\.[a-z0-9_+=@,()-]+)*"
+# Components of which nothing has to be changed: most are.
+_PLAIN = re.compile(
+    r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[.]|$))[a-z0-9_-][a-z0-9_+=@,()-]*(?:\.[a-z0-9_+=@,()-]+)*",
+    re.IGNORECASE | re.ASCII,
 )
-_PLAIN = re.compile(rf"(?:{_PLAIN_PART}/)*{_PLAIN_PART}", re.IGNORECASE | re.ASCII)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\\:*?"<>|/\u2028\u2029]')
 _NO_TEXT = re.compile("[\ud800-\udfff]")  # how file names that are not UTF-8 arrive
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
@@ -68,12 +69,19 @@ def clean_name(text: str, index: int) -> str:
         text: components with ``/`` between them; empty ones, ``.`` and ``..`` are left out.
         index: number of the entry, which names it when nothing else is left: ``file-<index>``.
     """
-    if len(text) <= MAX_COMPONENT_BYTES and _PLAIN.fullmatch(text):
-        return text
+    if len(text) <= MAX_COMPONENT_BYTES:
+        parent, slash, last = text.rpartition("/")
+        if (not slash or _is_plain(parent)) and _PLAIN.fullmatch(last):
+            return text
     parts = [part for part in map(clean_component, text.split("/")) if part]
     while len(parts) > 1 and len("/".join(parts).encode()) > MAX_NAME_BYTES - 40:
         del parts[-2]  # the last is the name that somebody looks for
     return "/".join(parts) or f"file-{index}"
+
+
+@lru_cache(maxsize=1024)  # thousands of files lie in few directories
+def _is_plain(folder: str) -> bool:
+    return all(map(_PLAIN.fullmatch, folder.split("/")))
 
 
 def name_of_url(url: str) -> str:

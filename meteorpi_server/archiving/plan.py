@@ -14,13 +14,14 @@ from typing import Final
 
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_server.archiving import zip_format
-from meteorpi_server.archiving.entries import Entry, Form
+from meteorpi_server.archiving.entries import NO_DETAILS, Entry, Form
 from meteorpi_server.archiving.zip_layout import ZipLayout
 
 __all__ = ["Entry", "Form", "OnError", "Plan"]
 
 _MAGIC: Final = b"MPA1"
 _ETAG_DIGITS: Final = 40
+_FORMS: Final = {form.value: form for form in Form}
 
 
 class OnError(StrEnum):
@@ -117,8 +118,8 @@ class Plan:
             [entry.mtime for entry in self.entries],
             [entry.form.value for entry in self.entries],
             [entry.stored_size for entry in self.entries],
-            [base64.b64encode(entry.body).decode() for entry in self.entries],
-            [dict(entry.details) for entry in self.entries],
+            [base64.b64encode(entry.body).decode() if entry.body else "" for entry in self.entries],
+            [dict(entry.details) if entry.details else None for entry in self.entries],
         ]
         head = {"comment": base64.b64encode(self.comment).decode(), "on_error": self.on_error.value}
         text = json.dumps([head, columns], separators=(",", ":"))
@@ -151,8 +152,9 @@ def _entry(
     form: str,
     stored_size: int | None,
     body: str,
-    details: dict[str, object],
+    details: dict[str, object] | None,
 ) -> Entry:
+    # Nearly always there is no body, and a member of an enumeration is found faster by name than made.
     return Entry(
         name=name,
         kind=kind,
@@ -160,8 +162,8 @@ def _entry(
         size=size,
         crc=crc,
         mtime=mtime,
-        form=Form(form),
+        form=_FORMS[form],
         stored_size=stored_size,
-        body=base64.b64decode(body),
-        details=details,
+        body=base64.b64decode(body) if body else b"",
+        details=details or NO_DETAILS,
     )
