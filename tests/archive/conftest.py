@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ from meteorpi_model import FileRecord, now
 from meteorpi_model.values import truncate_to_milliseconds
 from meteorpi_server import MeteorApp, archive_api
 from meteorpi_server.settings import Settings
+from meteorpi_server.standalone import StandaloneServer
 from tests.conftest import OpenDatabase
 from tests.server.conftest import Node, basic
 
@@ -122,3 +125,20 @@ def make_archive_node(
 def archive_node(make_archive_node: Callable[..., ArchiveNode]) -> ArchiveNode:
     """A node that offers archives of records, with accounts and one camera."""
     return make_archive_node()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[ArchiveNode], str]]:
+    """Call it for the address of a node over real sockets."""
+    with ExitStack() as stack:
+
+        def start(node: ArchiveNode) -> str:
+            node.meteor_app.app.config["PROPAGATE_EXCEPTIONS"] = False
+            server = StandaloneServer(node.meteor_app.app, Settings(host="127.0.0.1"), 0)
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.stop)
+            return f"http://127.0.0.1:{server.port}"
+
+        yield start

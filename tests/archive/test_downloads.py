@@ -6,10 +6,8 @@ import email
 import io
 import logging
 import random
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,7 +23,6 @@ from meteorpi_model import FileRecord
 from meteorpi_server import MeteorApp, archive_api
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
-from meteorpi_server.standalone import StandaloneServer
 from tests.archive.conftest import NOON, ArchiveNode, opened
 from tests.server.conftest import Node, basic, id_of
 
@@ -349,23 +346,6 @@ def test_contents_that_went_away_are_told_before_the_first_byte(archive_node: Ar
     (name,) = answer.json["errors"]["json"]["items"]
     assert name.endswith("/1.txt")
     assert archive_node.get(made["href"], headers={"Range": "bytes=0-9"}).status_code == 206
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[ArchiveNode], str]]:
-    """Call it for the address of a node over real sockets."""
-    with ExitStack() as stack:
-
-        def start(node: ArchiveNode) -> str:
-            node.meteor_app.app.config["PROPAGATE_EXCEPTIONS"] = False
-            server = StandaloneServer(node.meteor_app.app, Settings(host="127.0.0.1"), 0)
-            thread = threading.Thread(target=server.run)
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.stop)
-            return f"http://127.0.0.1:{server.port}"
-
-        yield start
 
 
 def damage(node: ArchiveNode, record: FileRecord) -> None:
