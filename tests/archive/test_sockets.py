@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -10,12 +12,18 @@ from http.client import HTTPConnection
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
+import requests
 from werkzeug.serving import make_server
 
 from meteorpi_db.testing.processes import wait_until
 from tests.archive.conftest import ArchiveNode
+from tests.archive.faulty_source import FaultySource
+from tests.archive.faulty_source import serving as sending
+from tests.archive.test_signed_links import made_of
+from tests.archive.test_streams import service_of
 from tests.components import absent
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -147,6 +155,44 @@ def test_waiting_for_too_long_ends(make_archive_node: Callable[..., ArchiveNode]
         socket = served.wait(served.ticket())
 
         assert end_of(socket) == (4408, "waited too long")
+
+
+@pytest.mark.contract("archive-fpx/companion", "archive-3.2/companion", "archive-6.4")
+def test_companion_client_works_unchanged(make_archive_node: Callable[..., ArchiveNode]) -> None:
+    """Its four calls, as it sends them: base64 with line breaks, its own header, a token without expiry."""
+    with FaultySource({"/a.txt": sending(b"hello"), "/b.txt": sending(b"world")}) as source:
+        node = make_archive_node(
+            no_queue=False, simultaneous_downloads_limit=1, allowed_sources=[f"127.0.0.1:{source.port}"]
+        )
+        secret = node.client("portal")["authorize"]
+        with serving(node) as served:
+            address = served.url.replace("ws://", "http://")
+            items = [source.url("/a.txt"), {"url": source.url("/b.txt"), "path": "data"}]
+            body = {"type": "zip", "items": encoded(items), "options": encoded({"filename": "set.zip"})}
+            made = requests.post(
+                f"{address}/ticket/generate", json=body, headers={"authorize": secret}, timeout=SECONDS
+            )
+            ticket_id = made.json()["id"]
+            socket = served.wait(ticket_id)
+            assert said(socket)["available"]
+            assert end_of(socket) == (1000, "available")
+            got = requests.get(f"{address}/ticket/{ticket_id}/download", timeout=SECONDS)
+            claims = json.dumps({"url": source.url("/a.txt")}).encode()
+            token = made_of(b'{"typ":"JWT","alg":"HS256"}', claims, secret.encode())
+            one = requests.get(f"{address}/stream/url/{token}?client=portal", timeout=SECONDS)
+        service_of(node).remote.outbound.close()
+
+    with ZipFile(io.BytesIO(got.content)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "a.txt": b"hello",
+            "data/b.txt": b"world",
+        }
+    assert 'filename="set.zip"' in got.headers["Content-Disposition"]
+    assert (one.status_code, one.content) == (200, b"hello")
+
+
+def encoded(document: object) -> str:
+    return base64.encodebytes(json.dumps(document).encode()).decode()
 
 
 def test_request_that_is_no_handshake_is_refused(served: Served) -> None:
