@@ -410,7 +410,7 @@ def test_no_more_is_held_of_a_source_than_allowed() -> None:
         assert b"".join(second) == b"b" * 1000
 
 
-@pytest.mark.contract("archive-3.14/prefetch", "archive-fpx/client-gone", "archive-3.8/gone")
+@pytest.mark.contract("archive-3.14/prefetch", "archive-fpx/client-gone")
 def test_what_was_opened_ahead_is_closed_when_the_reader_leaves() -> None:
     gate = Gate()
     contents = wanted("a", "b", "c", "slow")
