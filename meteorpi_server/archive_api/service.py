@@ -30,7 +30,7 @@ from meteorpi_server.settings import Settings
 
 _EXTENSION: Final = "meteorpi_archive"
 _PREFIX: Final = "archive_"
-_PLANS_KEPT: Final = 8
+_PLANS_KEPT: Final = 3  # one of 200 000 entries takes some 100 MB
 _WAITER_GRACE_SECONDS: Final = 10
 _SWEEP_INTERVAL: Final = timedelta(minutes=30)
 
