@@ -48,7 +48,7 @@ def whole(archive_node: ArchiveNode, made: Any) -> bytes:
 
 @pytest.mark.contract(
     "archive-3.8/sized", "archive-fpx/download", "archive-fpx/content", "archive-3.13/times",
-    "archive-defect-8",
+    "archive-defect-8", "archive-3.15/store",
 )  # fmt: skip
 def test_download_has_length_and_headers_and_holds_the_files(archive_node: ArchiveNode, made: Any) -> None:
     answer = archive_node.get(made["href"] + "/any%20name.zip", headers={"Accept-Encoding": "gzip, br"})
