@@ -166,7 +166,6 @@ def test_archive_without_tag_begins_anew_after_a_cut_and_leaves_nothing(
     assert names(tmp_path) == {"night.zip"}
 
 
-@pytest.mark.contract("archive-3.20/fetch")
 def test_damaged_archive_is_fetched_again_once(
     client: MeteorClient, node: ArchiveNode, tmp_path: Path
 ) -> None:
@@ -193,7 +192,6 @@ def test_archive_that_stays_damaged_is_refused_and_nothing_is_left(
     assert len(node.requests) == 2
 
 
-@pytest.mark.contract("archive-3.20/fetch")
 def test_chunked_archive_that_was_cut_is_not_taken_for_whole(
     client: MeteorClient, node: ArchiveNode, tmp_path: Path
 ) -> None:
@@ -280,7 +278,6 @@ def test_content_that_is_no_archive_is_taken_as_it_is(
     assert node.paths == ["/stream/url/token?client=portal"]
 
 
-@pytest.mark.contract("archive-3.20/fetch")
 def test_ticket_that_is_gone_is_not_found(client: MeteorClient, node: ArchiveNode, tmp_path: Path) -> None:
     node.offer(whole())
     node.head = Response(b"", 404)

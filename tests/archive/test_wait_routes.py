@@ -94,6 +94,7 @@ def test_ticket_is_downloaded_in_its_turn_only(
     assert web.get(f"/ticket/{second}/download").status_code == 200
 
 
+@pytest.mark.contract("archive-3.9/parallel")
 def test_parts_of_a_ticket_share_its_slot(web: FlaskClient, secret: str, records: list[FileRecord]) -> None:
     ticket_id = ticket_of(web, secret, records)
     web.get(f"/ticket/{ticket_id}/wait")
@@ -112,6 +113,7 @@ def test_parts_of_a_ticket_share_its_slot(web: FlaskClient, secret: str, records
     assert web.head(f"/ticket/{ticket_id}/download").status_code == 200
 
 
+@pytest.mark.contract("archive-3.9/wait")
 def test_events_are_told_over_http(web: FlaskClient, secret: str, records: list[FileRecord]) -> None:
     ticket_id = ticket_of(web, secret, records)
 

@@ -85,6 +85,7 @@ def test_poll_answers_at_once_when_the_slot_is_free(queue: ArchiveQueue, tickets
     assert queue.standing(tickets[0]).place is Place.RESERVED
 
 
+@pytest.mark.contract("archive-3.9/wait")
 def test_poll_answers_when_its_turn_has_come(
     queue: ArchiveQueue, tickets: list[UUID], download: UUID
 ) -> None:
@@ -96,6 +97,7 @@ def test_poll_answers_when_its_turn_has_come(
     assert pauses.pauses == [LOOK_SECONDS] * 2
 
 
+@pytest.mark.contract("archive-3.9/wait")
 def test_poll_answers_when_its_position_changes(
     queue: ArchiveQueue, tickets: list[UUID], download: UUID
 ) -> None:
@@ -105,6 +107,7 @@ def test_poll_answers_when_its_position_changes(
     assert room.poll(tickets[2], MANY_SECONDS).position == 0
 
 
+@pytest.mark.contract("archive-3.9/wait")
 def test_poll_ends_with_its_time_and_keeps_the_place_for_the_next(
     queue: ArchiveQueue, tickets: list[UUID], download: UUID, clock: MovingClock
 ) -> None:
