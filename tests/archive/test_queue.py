@@ -207,7 +207,6 @@ def test_withdrawn_ticket_does_not_wait(
 # --- without one ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("archive-3.9/limits")
 def test_without_a_queue_the_limit_holds(open_slots: ArchiveQueue, tickets: list[UUID]) -> None:
     assert open_slots.enter(tickets[0], "a").is_available
     downloads = [started(open_slots, ticket) for ticket in tickets[:2]]
@@ -217,7 +216,6 @@ def test_without_a_queue_the_limit_holds(open_slots: ArchiveQueue, tickets: list
     started(open_slots, tickets[2])
 
 
-@pytest.mark.contract("archive-3.9/limits")
 def test_without_a_queue_the_limit_of_a_client_holds(
     open_slots: ArchiveQueue, register: ArchiveRegister, clock: MovingClock
 ) -> None:

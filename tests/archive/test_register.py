@@ -283,7 +283,7 @@ def test_plan_is_replaced_by_one_that_knows_more(register: ArchiveRegister, cloc
     assert (found.etag, found.size_bytes) == ("tag", 7)
 
 
-@pytest.mark.contract("archive-3.7/once", "archive-defect-15")
+@pytest.mark.contract("archive-3.7/once")
 def test_ticket_is_used_up_by_complete_downloads_alone(register: ArchiveRegister, clock: MovingClock) -> None:
     made = register.add_ticket(new_ticket(clock, max_downloads=1))
 
