@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ import pytest
 
 from meteorpi_model.errors import UnavailableError
 from meteorpi_server.archiving import Entry, Form, OnError, Plan
+from meteorpi_server.archiving.checks import find_crc32
 from meteorpi_server.archiving.failures import CutShortError, Reason, SourceFailedError
 from meteorpi_server.archiving.outbox import NOW, gathered
 from meteorpi_server.archiving.reports import EntryFailed, EntrySent
@@ -372,3 +374,11 @@ def test_small_pieces_are_gathered_and_large_ones_cut() -> None:
     pieces = [b"a" * 10, b"b" * 10, NOW, b"c" * 10, b"d" * 1000, b"e"]
 
     assert [len(each) for each in gathered(pieces, 400)] == [20, 10, 400, 400, 200, 1]
+
+
+def test_checksums_are_the_same_with_and_without_the_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    fastest = find_crc32()
+    monkeypatch.setitem(sys.modules, "isal", None)
+
+    assert find_crc32() is zlib.crc32
+    assert fastest(CONTENT[7:], fastest(CONTENT[:7], 0)) == zlib.crc32(CONTENT)
