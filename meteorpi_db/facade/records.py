@@ -209,7 +209,7 @@ class FileMethods(FacadePart):
         return row.facts
 
     def content_rows(self, file_ids: Iterable[UUID]) -> dict[UUID, ContentRow]:
-        """What is recorded about many contents, damaged ones included; those without a record are left out."""
+        """What is recorded about many contents, damaged ones too; those without a record are left out."""
         with self.transactions.reading() as connection:
             return files.content_rows_of(connection, file_ids)
 
