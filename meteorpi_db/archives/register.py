@@ -17,8 +17,8 @@ from meteorpi_model.values import Clock, JsonObject, now, utc_datetime_to_millis
 
 PAGE_TICKETS: Final = 10
 RESUME_GRACE_SECONDS: Final = 3600.0
-DOWNLOAD_SECONDS: Final = 30.0
-"""After so long without a sign of life the process of a download is taken to be dead."""
+DOWNLOAD_SECONDS: Final = 120.0
+"""A download that takes no bytes for so long is given up, and so is one whose process was killed."""
 
 
 class ArchiveRegister:
