@@ -200,12 +200,22 @@ def test_file_of_a_password_that_everybody_can_read_is_found(
 
 
 @pytest.mark.contract("issue-3.4/doctor-permissions")
-def test_database_file_that_everybody_may_change_is_found(
-    meteorpi: Meteorpi, node: MeteorDatabase, home: Path
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode", "level"),
+    [(0o755, 0o666, "error"), (0o755, 0o644, "note"), (0o755, 0o640, "ok"), (0o750, 0o666, "ok")],
+)
+def test_database_file_that_everybody_may_reach_is_found(
+    meteorpi: Meteorpi, folder_mode: int, file_mode: int, level: str
 ) -> None:
-    (home / "node.db").chmod(0o666)
+    with tempfile.TemporaryDirectory(prefix="meteorpi-doctor-") as name:
+        node = ["--db-path", f"{name}/node.db", "--file-store", f"{name}/files"]
+        assert meteorpi(*node, "init").code == 0
+        Path(name).chmod(folder_mode)
+        Path(name, "node.db").chmod(file_mode)
 
-    assert by_subject(meteorpi("doctor", "--json").rows)["database file"]["level"] == "error"
+        found = by_subject(meteorpi(*node, "doctor", "--json").rows)
+
+    assert found["database file"]["level"] == level
 
 
 @pytest.mark.contract("issue-3.4/doctor-database")

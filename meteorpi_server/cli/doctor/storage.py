@@ -113,7 +113,7 @@ def check_database_file(settings: Settings) -> Iterator[Finding]:
             f"give them to the node's account; the log is made beside the file: chown meteorpi {path.parent}"
         )
         yield Finding("error", "database file", f"cannot be written: {', '.join(missing)}", remedy)
-    mode = stat.S_IMODE(path.stat().st_mode)
+    mode = _mode_for_strangers(path)
     if mode & 0o002:
         yield Finding("error", "database file", f"everybody may change {path}", f"chmod o= {path}")
     elif mode & 0o004:
@@ -121,6 +121,13 @@ def check_database_file(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "database file", detail, f"chmod o= {path}")
     elif not missing:
         yield Finding("ok", "database file", f"{path} can be written, and not be read by everybody")
+
+
+def _mode_for_strangers(path: Path) -> int:
+    """What the mode of a file lets every account do: nothing, where a directory above it is closed."""
+    if not all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents):
+        return 0
+    return path.stat().st_mode & stat.S_IRWXO
 
 
 def places(settings: Settings) -> dict[str, Path]:
