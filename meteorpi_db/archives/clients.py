@@ -41,7 +41,8 @@ class Rights:
 
     Attributes:
         selectors: those of `SELECTORS` that it may use.
-        prefixes: what its URLs have to begin with, one of these; none allows any.
+        prefixes: URLs that what it asks for has to be below, one of these; none allows any. Whoever asks the
+            URL looks, since that takes reading it as it will be dialled.
 
     Raises:
         InvalidDocumentError: one of the selectors is unknown.
@@ -53,10 +54,6 @@ class Rights:
     def __post_init__(self) -> None:
         if unknown := sorted(self.selectors.difference(SELECTORS)):
             raise InvalidDocumentError(f"no such selector: {', '.join(unknown)}", pointer="/selectors")
-
-    def allows_url(self, url: str) -> bool:
-        """Whether `url` may be asked for; its address is not looked at here."""
-        return "url" in self.selectors and (not self.prefixes or url.startswith(self.prefixes))
 
     def to_text(self) -> str:
         """The form in which they are kept."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from meteorpi_db.archives.clients import Rights
 from meteorpi_server.archive_api.items import UrlItem
 from meteorpi_server.archive_api.naming import PATH_LAYOUT
 from meteorpi_server.archive_api.refusals import RefusedRequestError
@@ -161,6 +162,11 @@ def _root(url: str) -> str | None:
     except OutboundError:
         return None
     return f"{location.scheme}://{location.host_header}/"
+
+
+def may_ask(rights: Rights, url: str) -> bool:
+    """Whether a client may ask for `url`; whether its address may be dialled is looked at later."""
+    return "url" in rights.selectors and (not rights.prefixes or is_below(url, rights.prefixes))
 
 
 def is_below(url: str, prefixes: Iterable[str]) -> bool:

@@ -11,7 +11,7 @@ from meteorpi_server.archive_api.items import SELECTORS, Item, UrlItem, read_ite
 from meteorpi_server.archive_api.makers import Maker
 from meteorpi_server.archive_api.options import Options, read_options
 from meteorpi_server.archive_api.refusals import RefusedRequestError
-from meteorpi_server.archive_api.remote_items import is_below
+from meteorpi_server.archive_api.remote_items import may_ask
 from meteorpi_server.settings import Settings
 
 TYPES: Final = ("zip", "stream")
@@ -88,6 +88,5 @@ def check_rights(maker: Maker, items: Sequence[Item]) -> None:
 
 def _may_ask_for(maker: Maker, item: Item) -> bool:
     if isinstance(item, UrlItem) and maker.client is not None:
-        rights = maker.client.rights
-        return rights.allows_url(item.url) and (not rights.prefixes or is_below(item.url, rights.prefixes))
+        return may_ask(maker.client.rights, item.url)
     return SELECTORS[type(item)] in maker.selectors

@@ -28,6 +28,7 @@ from meteorpi_model.errors import (
     UnavailableError,
 )
 from meteorpi_server.archive_api.refusals import refusal
+from meteorpi_server.archive_api.remote_items import may_ask
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
 from meteorpi_server.archive_api.signed_links import SignedLink, read_link
@@ -104,7 +105,7 @@ def _verified(service: ArchiveService, client: Client, token: str) -> SignedLink
         raise InvalidDocumentError("this client has no secret that can sign")
     requires_expiry = service.settings.archive_stream_require_exp
     link = read_link(token, client.signing_key, time.time(), requires_expiry=requires_expiry)
-    if not client.rights.allows_url(link.url):
+    if not may_ask(client.rights, link.url):
         raise NotAllowedError("this client may not ask for that address")
     return link
 

@@ -95,10 +95,6 @@ def test_rights_and_limits_of_a_client_are_kept(register: ArchiveRegister) -> No
     client = client_named(register, "portal", rights=rights, limits=limits)
 
     assert (client.rights, client.limits) == (rights, limits)
-    assert rights.allows_url("https://example.org/a/b")
-    assert not rights.allows_url("https://example.org/")
-    assert Rights().allows_url("anything")
-    assert not Rights(selectors=frozenset({"record"})).allows_url("https://example.org/a/b")
 
 
 @pytest.mark.contract("archive-3.3/clients")

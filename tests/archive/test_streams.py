@@ -271,11 +271,20 @@ def test_wrong_links_are_refused_as_fpx_did(portal: Portal) -> None:
 
 
 @pytest.mark.contract("archive-3.3/clients")
+@pytest.mark.parametrize(
+    ("selectors", "prefix"),
+    [
+        ({"url"}, "http://elsewhere.example/"),
+        ({"url"}, "http://127.0.0"),  # the beginning of the text, and of another name
+        ({"url"}, "http://127.0.0.1"),  # another port
+        ({"record"}, "http://"),
+    ],
+)
 def test_link_outside_the_rights_of_its_client_is_forbidden(
-    make_archive_node: Callable[..., ArchiveNode], source: FaultySource
+    make_archive_node: Callable[..., ArchiveNode], source: FaultySource, selectors: set[str], prefix: str
 ) -> None:
     node = make_archive_node(allowed_sources=[f"127.0.0.1:{source.port}"])
-    portal = Portal(node, source, selectors=frozenset({"url"}), prefixes=("http://elsewhere.example/",))
+    portal = Portal(node, source, selectors=frozenset(selectors), prefixes=(prefix,))
 
     assert error(portal.get()) == (403, ["access"])
     assert source.requests == []
