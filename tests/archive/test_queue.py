@@ -15,7 +15,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.clients import Limits
 from meteorpi_db.archives.queue import AlreadyWaitingError, ArchiveQueue
 from meteorpi_db.archives.queue_state import Place, QueueRules, Refusal
-from meteorpi_db.archives.register import ArchiveRegister
+from meteorpi_db.archives.register import DOWNLOAD_SECONDS, ArchiveRegister
 from meteorpi_db.archives.tickets import NewTicket, Owner
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model.errors import NotFoundError
@@ -254,9 +254,9 @@ def test_slot_of_a_dead_process_is_free_again(
     open_slots: ArchiveQueue, tickets: list[UUID], clock: MovingClock
 ) -> None:
     dead, alive = started(open_slots, tickets[0]), started(open_slots, tickets[1])
-    clock.move(20)
+    clock.move(DOWNLOAD_SECONDS * 2 / 3)
     assert open_slots.renew([alive]) == set()
-    clock.move(10)
+    clock.move(DOWNLOAD_SECONDS / 3)
 
     replacement = started(open_slots, tickets[2])
 

@@ -31,7 +31,7 @@ LIMITED = "one-at-a-time"
 OWNERS = ("ann", "ben", LIMITED, "")
 PATIENCE_SECONDS = 30.0
 TICK_SECONDS = 2.0
-RULES = QueueRules(is_queued=True, slots=SLOTS)
+RULES = QueueRules(is_queued=True, slots=SLOTS, download_seconds=PATIENCE_SECONDS)
 
 
 @dataclass
