@@ -42,6 +42,7 @@ EXTRAS = {
         "mypy>=1.18",
         "myst-parser>=4",
         "pytest>=9",
+        "pytest-timeout>=2.4",
         "pytest-xdist>=3.8",
         "pyyaml>=6",
         "ruff>=0.14",
