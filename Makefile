@@ -43,7 +43,7 @@ endif
 	@$(BIN)/meteorpi demo --db '$(DB)' $(if $(ONCE),--once) $(if $(DATA),--data '$(DATA)')
 
 test: venv
-	@tools/system-packages firebird postgresql apache lighttpd nginx network systemd prometheus zip
+	@tools/system-packages firebird postgresql apache lighttpd nginx network systemd prometheus curl zip
 	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: venv
