@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from meteorpi_db.dialects import (
     backend_for,
 )
 from meteorpi_db.dialects.base import BACKEND_OPTION
-from meteorpi_model.errors import InvalidDocumentError, MeteorError, UnavailableError
+from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, MeteorError, UnavailableError
 
 logger = logging.getLogger("meteorpi.db.connections")
 
@@ -155,6 +155,7 @@ def open_database(
     *,
     retry_seconds: float = RETRY_SECONDS,
     pool_wait_seconds: float = POOL_WAIT_SECONDS,
+    engine_options: Mapping[str, Any] | None = None,
 ) -> Transactions:
     """Prepare to use the database at `db_path`; the first transaction connects.
 
@@ -164,22 +165,27 @@ def open_database(
         password: for database servers.
         retry_seconds: see :class:`Transactions`.
         pool_wait_seconds: how long to wait for a connection when all are in use.
+        engine_options: arguments of SQLAlchemy's `create_engine` that override those used here.
 
     Raises:
         InvalidDocumentError: `db_path` cannot be read.
-        ConfigurationError: a driver or engine is not installed.
+        ConfigurationError: a driver or engine is not installed, or there is no such engine option.
     """
     backend = backend_for(db_path, user, password)
-    engine = create_engine(
-        backend.url,
-        poolclass=QueuePool,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
-        pool_timeout=pool_wait_seconds,
-        pool_use_lifo=True,
-        execution_options={BACKEND_OPTION: backend},
+    arguments = {
+        "poolclass": QueuePool,
+        "pool_size": POOL_SIZE,
+        "max_overflow": POOL_OVERFLOW,
+        "pool_timeout": pool_wait_seconds,
+        "pool_use_lifo": True,
         **backend.engine_arguments(),
-    )
+        **(engine_options or {}),
+        "execution_options": {BACKEND_OPTION: backend},
+    }
+    try:
+        engine = create_engine(backend.url, **arguments)
+    except (TypeError, exc.ArgumentError) as error:
+        raise ConfigurationError(f"these options of the database cannot be used: {error}") from error
     event.listen(engine, "handle_error", _error_translator(backend))
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _connection_check(engine))

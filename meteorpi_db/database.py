@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import Engine
 
@@ -59,6 +59,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         clock: tells the time.
         secret_key_file: see :mod:`meteorpi_db.exporting.secrets`.
         create: create a missing database and schema; None: only embedded ones.
+        engine_options: see :func:`meteorpi_db.connections.open_database`.
 
     Attributes:
         db_path, file_store_path, installation_id: as given, or as derived.
@@ -82,6 +83,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         clock: Clock = now,
         secret_key_file: str | Path | None = None,
         create: bool | None = None,
+        engine_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.db_path = db_path
         self.file_store_path = DEFAULT_FILE_STORE if file_store_path is None else file_store_path
@@ -89,7 +91,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         self.clock = clock
         self.password_checker = PasswordChecker()
         self.store = open_file_store(self.file_store_path)
-        self.transactions = open_database(db_path, db_user, db_password)
+        self.transactions = open_database(db_path, db_user, db_password, engine_options=engine_options)
         try:
             ensure_schema(self.transactions, create=create)
             self.store.prepare()
