@@ -31,7 +31,7 @@ class Options:
 
     Attributes:
         filename: name of the download, as it was asked for.
-        compression: ``store``.
+        compression: ``store``, ``deflate``, or ``auto`` for what shrinks.
         on_error: what becomes of URLs that fail.
         missing: ``skip`` or ``fail``, for records whose content is not here; None: as the item has it.
         manifest: begin with a list of everything; None: if there are records.
@@ -169,7 +169,7 @@ def _layout(value: object) -> str:
 
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     "filename": _file_name,
-    "compression": _one_of("store", not_offered=("deflate", "auto")),
+    "compression": _one_of("store", "deflate", "auto"),
     "on_error": _on_error,
     "missing": _one_of("skip", "fail", not_offered=("peer",)),
     "manifest": _as_flag,

@@ -5,7 +5,7 @@ Nothing here knows of the request that asked, so that the command line plans in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -14,6 +14,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_model.errors import NotFoundError
 from meteorpi_model.values import utc_datetime_to_milliseconds
 from meteorpi_server.archive_api import manifest
+from meteorpi_server.archive_api.compressing import compressed, deflated_body
 from meteorpi_server.archive_api.items import DirectoryItem, Item, UrlItem
 from meteorpi_server.archive_api.naming import RECORD_LAYOUT, record_path
 from meteorpi_server.archive_api.options import Options
@@ -23,7 +24,7 @@ from meteorpi_server.archive_api.selecting import ChosenRecord, LeftOut, select_
 from meteorpi_server.archiving import Entry, Form, Plan
 from meteorpi_server.archiving.checksums import BUDGET_BYTES, Checksums
 from meteorpi_server.archiving.entry_names import Names, clean_name
-from meteorpi_server.archiving.sources import file_identity
+from meteorpi_server.archiving.sources import Source, file_identity
 from meteorpi_server.archiving.trees import Tree, walk_tree
 from meteorpi_server.settings import Settings
 
@@ -39,12 +40,14 @@ class Planner:
         settings: limits, and where directories are.
         checksums: of files in directories; None where none are offered.
         remote: what is at other addresses.
+        sources: of contents that are here, by kind of entry.
     """
 
     db: MeteorDatabase
     settings: Settings
     checksums: Checksums | None
     remote: RemoteItems
+    sources: Mapping[str, Source]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class _Draft:
     item: int
     entry: Entry
     about: dict[str, object]
+    media_type: str = ""
 
 
 def make_plan(planner: Planner, items: Sequence[Item], options: Options, now: datetime) -> Planned:
@@ -90,10 +94,12 @@ def make_plan(planner: Planner, items: Sequence[Item], options: Options, now: da
     drafts += _url_drafts(planner, items, options, now)
     drafts.sort(key=lambda draft: draft.item)  # stable: each item keeps its order
     _check_amount(planner.settings, drafts, options, left_out)
+    drafts = _compressed(planner, drafts, options)
     with_manifest = bool(selection.records) if options.manifest is None else options.manifest
     entries = _named(drafts, options, with_manifest)
     if with_manifest:
-        entries.insert(0, _manifest_entry(planner, items, drafts, entries, left_out, now))
+        listing = _manifest_entry(planner, items, drafts, entries, left_out, now)
+        entries.insert(0, listing if options.compression == "store" else deflated_body(listing))
     plan = Plan(tuple(entries), options.comment.encode(), options.on_error)
     return Planned(plan=plan, left_out=left_out)
 
@@ -128,7 +134,7 @@ def _record_draft(chosen: ChosenRecord, options: Options, index: int) -> _Draft:
         form=Form.STORED if chosen.facts.crc32 is not None else Form.BLOCKS,
         details={"md5": chosen.facts.md5},
     )
-    return _Draft(chosen.item, entry, manifest.record_document(chosen))
+    return _Draft(chosen.item, entry, manifest.record_document(chosen), record.mime_type)
 
 
 def _trees(planner: Planner, items: Sequence[Item]) -> Iterator[tuple[int, str, Tree]]:
@@ -145,7 +151,8 @@ def _url_drafts(planner: Planner, items: Sequence[Item], options: Options, now: 
     seconds = utc_datetime_to_milliseconds(now) // _SECOND
     entries = planner.remote.entries(urls, layout=options.layout, on_error=options.on_error, now=seconds)
     for url, entry in zip(urls, entries, strict=True):
-        yield _Draft(url.index, entry, {"url": url.item.url, "size": entry.size})
+        media_type = str(entry.details.get("media_type", ""))
+        yield _Draft(url.index, entry, {"url": url.item.url, "size": entry.size}, media_type)
 
 
 def _walk(planner: Planner, name: str) -> Tree:
@@ -209,6 +216,15 @@ def _check_amount(
     if not drafts and not options.allow_empty:
         reason = f"; {len(left_out)} were left out" if left_out else ""
         raise RefusedRequestError({"items": [f"there is nothing to put into the archive{reason}"]})
+
+
+def _compressed(planner: Planner, drafts: list[_Draft], options: Options) -> list[_Draft]:
+    """The same, those to be deflated in that form."""
+    if options.compression == "store":
+        return drafts
+    sources = planner.sources
+    entries = (compressed(each.entry, each.media_type, options.compression, sources) for each in drafts)
+    return [replace(draft, entry=entry) for draft, entry in zip(drafts, entries, strict=True)]
 
 
 def _named(drafts: Sequence[_Draft], options: Options, with_manifest: bool) -> list[Entry]:

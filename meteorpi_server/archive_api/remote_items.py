@@ -196,6 +196,8 @@ def _entry(url: NumberedUrl, facts: Facts, layout: str, on_error: OnError, now: 
         details["headers"] = dict(url.item.headers)
     if facts.validator is not None:
         details["etag"] = facts.validator
+    if facts.content_type:
+        details["media_type"] = facts.content_type  # decides whether it is deflated
     return Entry(
         name=_path(url, facts, layout),
         kind="url",

@@ -60,7 +60,9 @@ class ArchiveService:
         self.remote = RemoteItems(
             settings, lambda: [each.target_url for each in db.get_export_configurations()]
         )
-        self.planner = Planner(db=db, settings=settings, checksums=checksums, remote=self.remote)
+        self.planner = Planner(
+            db=db, settings=settings, checksums=checksums, remote=self.remote, sources=self.sources
+        )
         waiters = waiting_threads(settings.threads)
         self.queue = None if settings.archive_no_queue else _queue(db, settings)
         self.room = None if self.queue is None else _room(self.queue, waiters, settings)

@@ -53,14 +53,14 @@ def stream_ticket(service: ArchiveService, ticket: Ticket, most_of_owner: int | 
 
 
 def stream_options(options: Options) -> Options:
-    """The options of a ticket for one file as it is, which has no manifest.
+    """The options of a ticket for one file as it is, which has no manifest and is not deflated.
 
     Raises:
         RefusedRequestError: the number of its downloads is to be counted.
     """
     if options.once or options.max_downloads:
         raise RefusedRequestError({"options": {"once": ["downloads of a stream are not counted"]}})
-    return replace(options, manifest=False)
+    return replace(options, manifest=False, compression="store")
 
 
 def refuse_more_than_one(plan: Plan) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
@@ -11,6 +10,7 @@ from typing import Final
 
 from meteorpi_server.archiving import zip_format
 from meteorpi_server.archiving.checks import ContentCheck, checked, crc32, source_errors
+from meteorpi_server.archiving.encoders import encoder
 from meteorpi_server.archiving.entries import Entry, Form
 from meteorpi_server.archiving.failures import Reason, SourceFailedError
 from meteorpi_server.archiving.outbox import NOW
@@ -21,8 +21,6 @@ from meteorpi_server.archiving.stored_blocks import blocks, open_blocks
 
 REPORT_NAME: Final = "_ERRORS.json"
 """The entry that lists what is missing: the last one, and only where something is."""
-
-_DEFLATE_LEVEL: Final = 1
 
 
 def whole_archive(plan: Plan, sources: Mapping[str, Source], report: Report) -> Generator[bytes]:
@@ -186,12 +184,10 @@ def _encoded(entry: Entry, content: Iterator[bytes]) -> Iterator[bytes]:
         size = entry.size or 0
         return blocks(content, size, 0, zip_format.stored_size(entry) or 0)
     if entry.form is Form.STREAMED:
-        return _deflated(content) if entry.details.get("deflate") else open_blocks(content)
+        match entry.details.get("deflate"):
+            case "always":
+                return encoder.deflated(content)
+            case "probe":
+                return encoder.deflated_if_smaller(content)
+        return open_blocks(content)
     return content
-
-
-def _deflated(content: Iterator[bytes]) -> Iterator[bytes]:
-    encoder = zlib.compressobj(_DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    for chunk in content:
-        yield encoder.compress(chunk)
-    yield encoder.flush()

@@ -222,7 +222,7 @@ def test_source_that_fails_in_its_middle_cuts_what_skips() -> None:
 
 
 @pytest.mark.contract("archive-3.12/policies", "archive-6.5")
-@pytest.mark.parametrize("details", [{}, {"deflate": True}])
+@pytest.mark.parametrize("details", [{}, {"deflate": "always"}, {"deflate": "probe"}])
 def test_partial_entry_ends_early_and_is_listed_with_both_lengths(details: dict[str, object]) -> None:
     entries = (remote("bad", Form.STREAMED, details=details), remote("good"))
     plan = Plan(entries, on_error=OnError.PARTIAL)

@@ -68,7 +68,7 @@ def streamed(entry: Entry, *, is_deflated: bool) -> Entry:
     """`entry` as if nobody knew its length."""
     return replace(
         entry, name=f"streamed-{is_deflated}/{entry.name}", form=Form.STREAMED, size=None, crc=None,
-        details={"deflate": True} if is_deflated else {},
+        details={"deflate": "always"} if is_deflated else {},
     )  # fmt: skip
 
 
