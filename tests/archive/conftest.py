@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from meteorpi_db import MeteorDatabase
 from meteorpi_db.accounts import passwords
 from meteorpi_db.archives.clients import Limits, Rights
 from meteorpi_db.archives.register import ArchiveRegister
@@ -26,6 +27,7 @@ from meteorpi_server.standalone import StandaloneServer
 from tests.conftest import OpenDatabase
 from tests.server.conftest import Node, basic
 
+from tests.engines import Engine
 NOON = datetime(2015, 4, 1, 12)
 
 
@@ -114,11 +116,43 @@ def make_archive_node(
         meteor_app = MeteorApp(db=db, settings=Settings())
         archive_api.add_routes(meteor_app, **options)
         made = ArchiveNode(db, meteor_app, tmp_path, clock)
-        made.add_accounts()
-        made.add_status()
+        if not db.get_users():
+            furnish(made)
         return made
 
     return make
+
+@pytest.fixture(scope="session")
+def furnished(sqlite_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a database with the accounts and the camera of every node, to be copied."""
+    name = sqlite_engine.new_name()
+    sqlite_engine.create_with_schema(name)
+    files = tmp_path_factory.mktemp("files")
+    with MeteorDatabase(db_path=sqlite_engine.db_path(name), file_store_path=str(files)) as db:
+        furnish(Node(db, MeteorApp(db=db, settings=Settings()), files))
+    yield name
+    sqlite_engine.drop(name)
+
+
+def furnish(node: Node) -> None:
+    """Give a node its accounts and one camera."""
+    kept, passwords.SCRYPT_LOG2_N = passwords.SCRYPT_LOG2_N, 1
+    node.add_accounts()
+    node.add_status()
+    passwords.SCRYPT_LOG2_N = kept
+
+
+@pytest.fixture
+def db_path(request: pytest.FixtureRequest, engine: Engine, new_database: Callable[[], str]) -> Iterator[str]:
+    """The test's own database; with what a node has in it if there is one, for a copy is had at once."""
+    if "make_archive_node" not in request.fixturenames or engine.name != "sqlite":
+        yield new_database()
+        return
+    name = engine.new_name()
+    engine.copy(request.getfixturevalue("furnished"), name)
+    yield engine.db_path(name)
+    engine.drop(name)
+
 
 
 @pytest.fixture
