@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
@@ -16,12 +18,14 @@ from typing import Any, Final, get_type_hints
 PREFIX: Final = "METEORPI_"
 """What the name of each variable begins with."""
 
+_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
-_KINDS: Final = {str: "str", int: "int", bool: "bool", tuple[str, ...]: "list"}
+_KINDS: Final = {str: "str", int: "int", float: "float", bool: "bool", tuple[str, ...]: "list"}
 _WANTED: Final = {
     "str": "a text in quotes",
     "int": "a whole number without quotes",
+    "float": "a number without quotes",
     "bool": "true or false without quotes",
     "list": 'a list of texts, such as ["a", "b"]',
 }
@@ -97,6 +101,8 @@ class Declaration:
         text = text.strip()
         if self.kind == "int":
             return self._within_limits(_read_count(text))
+        if self.kind == "float":
+            return _read_number(text)
         if self.kind == "bool":
             return _read_flag(text)
         if self.kind == "list":
@@ -111,6 +117,8 @@ class Declaration:
         """
         if self.kind == "list":
             return self._items(value)
+        if self.kind == "float" and type(value) in (int, float):
+            return _finite(value)
         if type(value).__name__ != self.kind:  # exactly: in Python True is a whole number too
             raise ValueError(f"must be {_WANTED[self.kind]}, not {_shown(value)}")
         if isinstance(value, str):
@@ -173,7 +181,14 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def _shown(value: object) -> str:
     """What stands in the file, without repeating what may be a secret."""
-    names = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+    names = {
+        str: "a text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        list: "a list",
+        dict: "a table",
+    }
     return names.get(type(value), f"a {type(value).__name__}")
 
 
@@ -181,6 +196,18 @@ def _read_count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
+
+
+def _read_number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a number of 0 or more")
+    return float(text)
+
+
+def _finite(number: Any) -> float:
+    if not 0 <= number < math.inf:
+        raise ValueError(f"must be a number of 0 or more, not {number}")
+    return float(number)
 
 
 def _read_flag(text: str) -> bool:

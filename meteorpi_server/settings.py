@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_model.errors import ConfigurationError
+from meteorpi_server.archive_settings import ArchiveSettings
 from meteorpi_server.declarations import PREFIX, Declaration, as_text, declarations, setting, suggestion
 from meteorpi_server.settings_file import Source, as_toml, read_file, read_secret
 
@@ -43,154 +44,8 @@ class SettingRow(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ArchiveSettings):
     """Read once at start-up and passed down; a frozen value, never a global."""
-
-    db_path: str = setting(
-        "sqlite:///meteorpi.db",
-        "SQLAlchemy URL, Firebird DSN such as localhost:/path/x.fdb, or path of a file",
-        heading="Database and file store",
-    )
-    db_user: str = setting("meteorpi", "account on a Firebird or PostgreSQL server")
-    db_password: str = setting("", "password of db_user; embedded databases need none", is_secret=True)
-    file_store: str = setting("meteorpi-files", "directory, or URL, of the file store")
-    installation_id: str = setting(
-        "", "camera id of this node, 12 characters; empty: from the network hardware"
-    )
-    secret_key_file: str = setting(
-        "", "file with the key that protects stored passwords; empty: beside the store"
-    )
-
-    host: str = setting("127.0.0.1", "address to listen on", heading="Serving")
-    port: int = setting(12345, "TCP port to listen on; 0 takes any free one", maximum=65535)
-    threads: int = setting(8, "requests handled at the same time", minimum=1)
-    url_path: str = setting("", "path below which every route is served, such as /api")
-    routes: tuple[str, ...] = setting(("admin", "importer", "query", "node"), "route packages to offer")
-    trusted_proxy: str = setting(
-        "", "address of the proxy whose X-Forwarded headers are believed; empty: none"
-    )
-    file_offload: str = setting(
-        "",
-        "header with which contents of files are left to a web server that offers to send them",
-        choices=("", "x-sendfile", "x-accel-redirect"),
-    )
-    stop_seconds: int = setting(30, "longest wait for requests in flight when stopping, in seconds")
-
-    max_document_bytes: int = setting(
-        8 * 2**20, "largest JSON body accepted, in bytes", minimum=1, heading="Limits"
-    )
-    max_upload_bytes: int = setting(2**30, "largest file accepted, in bytes", minimum=1)
-    anonymous_limit: int = setting(
-        100_000, "most results that one search gives to a caller without an account; 0: no ceiling"
-    )
-    cors_origins: tuple[str, ...] = setting(
-        (), "origins whose pages may call the routes that need an account; * for any"
-    )
-    export_target_hosts: tuple[str, ...] = setting(
-        (), "hosts that export configurations may push to; empty: any"
-    )
-
-    thumbnail_path: str = setting(
-        "", "directory of kept thumbnails; empty: beside the file store", heading="Thumbnails"
-    )
-    thumbnail_cache_bytes: int = setting(256 * 2**20, "room for kept thumbnails, in bytes; 0 keeps none")
-    thumbnail_max_pixels: int = setting(100_000_000, "largest picture that a thumbnail is made of, in pixels")
-
-    export: bool = setting(False, "run the exporter inside the serving process", heading="Export")
-    mark_interval_seconds: int = setting(300, "interval between export rounds, in seconds", minimum=1)
-    max_failures_before_disable: int = setting(
-        4, "consecutive failures that suspend an export configuration", minimum=1
-    )
-    defer_on_failure_seconds: int = setting(1800, "wait after a failed export, in seconds")
-
-    keep_frames_days: int = setting(
-        0,
-        "days after which meteorpi prune deletes files that belong to no event; 0: never",
-        heading="Retention",
-    )
-    keep_events_days: int = setting(0, "days after which it deletes events with their files; 0: never")
-    keep_free_bytes: int = setting(
-        0, "room that pruning keeps free in the file store, in bytes; 0: does not look"
-    )
-    prune_events_for_space: bool = setting(
-        False, "let events go too when the oldest other files do not make enough room"
-    )
-
-    archive_storage_path: str = setting(
-        "",
-        "directory whose directories /archive/ offers, each behind its unguessable name; empty: none",
-        heading="Archives",
-    )
-    archive_min_hash_length: int = setting(
-        16, "shortest name of a directory that is offered; shorter ones in debug mode only", minimum=1
-    )
-    archive_include_hidden: bool = setting(False, "put files whose names begin with a dot into archives")
-    archive_dir_prefix: bool = setting(
-        False, "let the names in the archive of a directory begin with the name of the directory"
-    )
-    archive_debug: bool = setting(False, "show the directories that are offered at /archive/; for tests only")
-    archive_user_roles: tuple[str, ...] = setting(
-        ("user",), "roles whose accounts may make archives of records; camera_admin may always"
-    )
-    archive_max_items: int = setting(10_000, "most items in a request for an archive", minimum=1)
-    archive_max_entries: int = setting(200_000, "most entries in an archive", minimum=1)
-    archive_max_bytes: int = setting(0, "largest archive, in bytes of its contents; 0: any")
-    archive_max_request_bytes: int = setting(
-        32 * 2**20, "largest request for an archive, in bytes", minimum=1
-    )
-    archive_ttl: int = setting(86_400, "how long a link is good that does not say it, in seconds", minimum=1)
-    archive_max_ttl: int = setting(30 * 86_400, "longest time that a link may be good, in seconds", minimum=1)
-    archive_resume_grace: int = setting(
-        3600, "how long a download for once can be gone on with after its end, in seconds"
-    )
-    archive_max_active: int = setting(
-        0, "archives sent at the same time by one process; 0: two less than there are threads, at least 1"
-    )
-    archive_no_queue: bool = setting(
-        True, "let links be downloaded at once; false: in turn, after waiting in a queue of all processes"
-    )
-    archive_simultaneous_downloads_limit: int = setting(
-        2, "archives sent at the same time by all processes, where there is a queue", minimum=1
-    )
-    archive_slot_lease: int = setting(
-        30, "how long a link whose turn has come waits for its download, in seconds", minimum=1
-    )
-    archive_wait_ping: int = setting(
-        20, "longest time without a sign of life of a waiter, in seconds", minimum=1
-    )
-    archive_wait_timeout: int = setting(3600, "longest wait over one connection, in seconds", minimum=1)
-    archive_stream_require_exp: bool = setting(
-        False, "refuse signed links that do not say until when they are good"
-    )
-    archive_allowed_sources: tuple[str, ...] = setting(
-        (),
-        "what archives may be fetched from beside public addresses: URL prefixes, hosts, networks, each with "
-        "its port unless that is 80 or 443; with the word only: nothing else",
-    )
-    archive_allow_peers: bool = setting(
-        False, "let archives be fetched from the nodes that this one exports to, too"
-    )
-    archive_max_redirects: int = setting(5, "redirects of a source that are followed")
-    archive_connect_timeout: int = setting(
-        10, "longest wait for a connection to a source, in seconds", minimum=1
-    )
-    archive_first_byte_timeout: int = setting(
-        30, "longest wait for the answer of a source, in seconds", minimum=1
-    )
-    archive_idle_timeout: int = setting(
-        60, "longest silence of a source in its middle, in seconds", minimum=1
-    )
-    archive_total_timeout: int = setting(
-        21_600, "longest time that one source may take, in seconds", minimum=1
-    )
-    archive_retries: int = setting(3, "how often a source that failed is asked again")
-    archive_prefetch: int = setting(4, "sources that are opened ahead of the one that is sent")
-    archive_prefetch_bytes: int = setting(
-        2**20, "most that is fetched of each source that is opened ahead, in bytes", minimum=1
-    )
-    archive_preflight: int = setting(
-        1000, "most URLs of a request that are asked for their length when a link is made; 0: never"
-    )
 
     log_level: str = setting(
         "INFO",

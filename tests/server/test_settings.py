@@ -38,6 +38,7 @@ def test_each_kind_of_value_is_read() -> None:
             "METEORPI_DB_PATH": " postgresql://hub/meteorpi ",
             "METEORPI_PORT": "8080",
             "METEORPI_EXPORT": "Yes",
+            "METEORPI_ARCHIVE_DELAY": "0.5",
             "METEORPI_CORS_ORIGINS": "https://a.example, https://b.example,",
             "METEORPI_LOG_LEVEL": "debug",
         }
@@ -46,6 +47,7 @@ def test_each_kind_of_value_is_read() -> None:
     assert settings.db_path == "postgresql://hub/meteorpi"
     assert settings.port == 8080
     assert settings.export is True
+    assert settings.archive_delay == 0.5
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.log_level == "DEBUG"
 
@@ -61,6 +63,8 @@ def test_each_kind_of_value_is_read() -> None:
         ({"METEORPI_THREADS": "0"}, "METEORPI_THREADS: must be at least 1"),
         ({"METEORPI_LOG_FORMAT": "xml"}, "METEORPI_LOG_FORMAT: must be one of text, json"),
         ({"METEORPI_EXPORT": "perhaps"}, "METEORPI_EXPORT"),
+        ({"METEORPI_ARCHIVE_DELAY": "-0.5"}, "METEORPI_ARCHIVE_DELAY"),
+        ({"METEORPI_ARCHIVE_DELAY": "nan"}, "METEORPI_ARCHIVE_DELAY"),
         ({"METEORPI_PORT_FILE": "/etc/port"}, "METEORPI_PORT_FILE"),
         ({"METEORPI_DB_PASSWORD_FILE": "/does/not/exist"}, "METEORPI_DB_PASSWORD_FILE"),
         ({"METEORPI_DB_PASSWORD": "a", "METEORPI_DB_PASSWORD_FILE": "b"}, "METEORPI_DB_PASSWORD"),
@@ -223,6 +227,8 @@ def values_of(declaration: Declaration) -> st.SearchStrategy[object]:
         return st.sampled_from(declaration.choices)
     if declaration.kind == "int":
         return st.integers(declaration.minimum, declaration.maximum or 2**62)
+    if declaration.kind == "float":
+        return st.floats(0, 1e9)
     return {"str": texts, "bool": st.booleans(), "list": st.lists(texts).map(tuple)}[declaration.kind]
 
 
