@@ -25,9 +25,9 @@ from meteorpi_server import MeteorApp, archive_api
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
 from tests.conftest import OpenDatabase
+from tests.engines import Engine
 from tests.server.conftest import Node, basic
 
-from tests.engines import Engine
 NOON = datetime(2015, 4, 1, 12)
 
 
@@ -104,24 +104,6 @@ def quick_passwords() -> Iterator[None]:
     passwords.SCRYPT_LOG2_N = kept
 
 
-@pytest.fixture
-def make_archive_node(
-    open_database: OpenDatabase, tmp_path: Path, quick_passwords: None
-) -> Callable[..., ArchiveNode]:
-    """Call it for a node with these settings of archives."""
-
-    def make(**options: Any) -> ArchiveNode:
-        clock = SetClock()
-        db = open_database(clock=clock, installation_id="stationstati")
-        meteor_app = MeteorApp(db=db, settings=Settings())
-        archive_api.add_routes(meteor_app, **options)
-        made = ArchiveNode(db, meteor_app, tmp_path, clock)
-        if not db.get_users():
-            furnish(made)
-        return made
-
-    return make
-
 @pytest.fixture(scope="session")
 def furnished(sqlite_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of a database with the accounts and the camera of every node, to be copied."""
@@ -153,6 +135,24 @@ def db_path(request: pytest.FixtureRequest, engine: Engine, new_database: Callab
     yield engine.db_path(name)
     engine.drop(name)
 
+
+@pytest.fixture
+def make_archive_node(
+    open_database: OpenDatabase, tmp_path: Path, quick_passwords: None
+) -> Callable[..., ArchiveNode]:
+    """Call it for a node with these settings of archives."""
+
+    def make(**options: Any) -> ArchiveNode:
+        clock = SetClock()
+        db = open_database(clock=clock, installation_id="stationstati")
+        meteor_app = MeteorApp(db=db, settings=Settings())
+        archive_api.add_routes(meteor_app, **options)
+        made = ArchiveNode(db, meteor_app, tmp_path, clock)
+        if not db.get_users():
+            furnish(made)
+        return made
+
+    return make
 
 
 @pytest.fixture
