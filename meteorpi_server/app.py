@@ -77,6 +77,7 @@ class MeteorApp:
         self.memo = Memo()
         self.app = self._make_app()
         self._open_blueprints: set[str] = set()
+        self._origins: dict[str, tuple[str, ...]] = {}
         self._accepts_ranges = False
 
     def _make_app(self) -> Flask:
@@ -113,6 +114,7 @@ class MeteorApp:
         *,
         is_open: bool = False,
         accepts_ranges: bool = False,
+        origins: tuple[str, ...] = (),
     ) -> None:
         """Add the routes of `blueprint`.
 
@@ -122,6 +124,7 @@ class MeteorApp:
             version: version of the routes, announced by the node routes.
             is_open: pages of any origin may call them (CORS); else only those the settings name.
             accepts_ranges: every reply of the application says ``Accept-Ranges: bytes`` from now on.
+            origins: pages of these may call them, beside those that the settings name; ``*`` for any.
         """
         url_path = "/" + url_path.strip("/") if url_path.strip("/") else ""
         name = blueprint.name
@@ -131,6 +134,7 @@ class MeteorApp:
         self.attachments.append(Attachment(name, url_path, version))
         if is_open:
             self._open_blueprints.add(name)
+        self._origins[name] = origins
         self._accepts_ranges = self._accepts_ranges or accepts_ranges
 
     @staticmethod
@@ -193,7 +197,7 @@ class MeteorApp:
         blueprint = cors.target_blueprint()
         if blueprint is None or blueprint in self._open_blueprints:
             return ("*",)
-        return self.settings.cors_origins
+        return (*self.settings.cors_origins, *self._origins.get(blueprint, ()))
 
 
 def current_meteor_app() -> MeteorApp:

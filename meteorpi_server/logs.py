@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.handlers
 import re
 import sys
 import traceback
@@ -29,16 +30,19 @@ SECRETIVE: Final = ("urllib3.connection", "urllib3.connectionpool")
 _LINK = re.compile(r"(/(?:ticket|archive|stream/url)/[A-Za-z0-9_-]{8})[A-Za-z0-9_.-]+")
 
 
-def configure_logging(level: str = "INFO", log_format: str = "text", stream: TextIO | None = None) -> None:
-    """Send every log line of the process to `stream`.
+def configure_logging(
+    level: str = "INFO", log_format: str = "text", stream: TextIO | None = None, path: str = ""
+) -> None:
+    """Send every log line of the process to `stream`, or to a file.
 
     Args:
         level: least level that is written: DEBUG, INFO, WARNING or ERROR.
         log_format: ``text`` for people, ``json`` for one JSON object a line.
         stream: None takes the standard error stream.
+        path: of the file, made anew after somebody has moved it away; empty for none.
 
     Raises:
-        ConfigurationError: there is no such level or format.
+        ConfigurationError: there is no such level or format, or the file cannot be written.
     """
     if level.upper() not in LEVELS:
         raise ConfigurationError(f"METEORPI_LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}")
@@ -46,13 +50,20 @@ def configure_logging(level: str = "INFO", log_format: str = "text", stream: Tex
         raise ConfigurationError(
             f"METEORPI_LOG_FORMAT must be one of {', '.join(FORMATS)}, not {log_format!r}"
         )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _file_handler(path) if path else logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(logging.NOTSET if level.upper() == "DEBUG" else least)
     for name in SECRETIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _file_handler(path: str) -> logging.Handler:
+    try:
+        return logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the log to {path}: {error.strerror}") from error
 
 
 class TextLines(logging.Formatter):

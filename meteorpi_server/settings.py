@@ -7,31 +7,44 @@ read, stops the start and names itself. Nothing else in the packages reads the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_model.errors import ConfigurationError
-from meteorpi_server.archive_settings import ArchiveSettings
-from meteorpi_server.declarations import PREFIX, Declaration, as_text, declarations, setting, suggestion
-from meteorpi_server.settings_file import Source, as_toml, read_file, read_secret
+from meteorpi_server.declarations import Declaration, as_text, declarations, setting
+from meteorpi_server.settings_aliases import Taken, read_container, read_fpx
+from meteorpi_server.settings_file import Source, as_toml, read_file
+from meteorpi_server.settings_sources import CONFIG_VARIABLE, read_environment, read_options
+from meteorpi_server.standalone_settings import NO_CONTENTS, OWN_DATABASE, StandaloneSettings
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "DEFAULT_CONFIG",
+    "Loaded",
+    "SettingRow",
+    "Settings",
+    "choose_file",
+    "load_settings",
+]
 
 DEFAULT_CONFIG: Final = Path("/etc/meteorpi/meteorpi.toml")
 """The configuration file of a machine, read where it exists and nothing else is named."""
 
-CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
-"""The variable that names another configuration file; empty for none."""
-
-_FILE_SUFFIX: Final = "_FILE"
+# Later ones override earlier ones.
+_ALIASES: Final[Mapping[str, Callable[[Mapping[str, str], Mapping[str, Declaration]], Taken]]] = {
+    "container": read_container,
+    "fpx": read_fpx,
+}
 
 
 class SettingRow(NamedTuple):
     """One setting as documentation and ``meteorpi settings`` show it.
 
     Attributes:
-        origin: ``default``, ``file``, ``environment`` or ``option``.
+        origin: ``default``, ``file``, ``alias``, ``environment`` or ``option``.
     """
 
     name: str
@@ -44,7 +57,7 @@ class SettingRow(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ArchiveSettings):
+class Settings(StandaloneSettings):
     """Read once at start-up and passed down; a frozen value, never a global."""
 
     log_level: str = setting(
@@ -74,6 +87,20 @@ class Settings(ArchiveSettings):
         """The same as `load`, which the environment can lead to a configuration file."""
         return cls.load(environ)
 
+    def without_node(self) -> Settings:
+        """The same for a server that has archives only: their database is its own, and nobody else's."""
+        database = self.archive_db_url or OWN_DATABASE
+        return dataclasses.replace(
+            self,
+            archive_db_url=database,
+            db_path=database,
+            file_store=NO_CONTENTS,
+            host=self.archive_host,
+            port=self.archive_port,
+            log_level=self.archive_log_level or self.log_level,
+            export=False,
+        )
+
     def open_database(self, create: bool | None = None) -> MeteorDatabase:
         """The database and file store that these settings name; `create` as for `MeteorDatabase`."""
         return MeteorDatabase(
@@ -84,6 +111,7 @@ class Settings(ArchiveSettings):
             installation_id=self.installation_id or None,
             secret_key_file=self.secret_key_file or None,
             create=create,
+            engine_options=self.engine_options(),
         )
 
     def rows(self, origins: Mapping[str, str] | None = None) -> list[SettingRow]:
@@ -105,8 +133,10 @@ class Loaded:
 
     Attributes:
         settings: the settings.
-        origins: ``file``, ``environment`` or ``option`` for each that is not a default.
+        origins: ``file``, ``alias``, ``environment`` or ``option`` for each that is not a default.
         path: the configuration file that was read; None for none.
+        aliases: the names of other services that were found, each with the variable that sets the same here;
+            empty where it has no effect.
         secret_files: the file that each secret came from, by the name of its key, such as
             ``db_password_file``.
     """
@@ -115,6 +145,7 @@ class Loaded:
     origins: Mapping[str, str]
     path: Path | None
     secret_files: Mapping[str, str]
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def password_in_file(self) -> str | None:
@@ -132,6 +163,7 @@ def load_settings(
     environ: Mapping[str, str],
     path: Path | str | None = None,
     options: Mapping[str, str] | None = None,
+    aliases: Collection[str] = (),
 ) -> Loaded:
     """As `Settings.load`, with an account of it.
 
@@ -139,26 +171,31 @@ def load_settings(
         environ: the environment.
         path: the configuration file, or None.
         options: texts given on the command line, by the name of the setting; they override everything.
+        aliases: names of other services that are read as well, which the variables of this one override:
+            ``fpx`` for those of FPX, ``container`` for those of the container of the directory service.
 
     Raises:
         ConfigurationError: as there.
     """
     declared = declarations(Settings)
     chosen = choose_file(environ, path)
-    sources = {
-        "file": read_file(chosen, declared) if chosen else Source({}, {}),
-        "environment": _read_environment(environ, declared),
-        "option": _read_options(options or {}, declared),
-    }
+    taken = [read(environ, declared) for name, read in _ALIASES.items() if name in aliases]
+    sources = [
+        ("file", read_file(chosen, declared) if chosen else Source({}, {})),
+        *(("alias", each.source) for each in taken),
+        ("environment", read_environment(environ, declared)),
+        ("option", read_options(options or {}, declared)),
+    ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     secret_files: dict[str, str] = {}
-    for origin, source in sources.items():
+    for origin, source in sources:
         values |= source.values
         origins |= dict.fromkeys(source.values, origin)
         secret_files = {key: each for key, each in secret_files.items() if key[:-5] not in source.values}
         secret_files |= source.secret_files
-    return Loaded(Settings(**values), origins, chosen, secret_files)
+    names = {name: variable for each in taken for name, variable in each.names.items()}
+    return Loaded(Settings(**values), origins, chosen, secret_files, names)
 
 
 def _row(declaration: Declaration, value: object, origin: str) -> SettingRow:
@@ -184,44 +221,3 @@ def choose_file(environ: Mapping[str, str], path: Path | str | None) -> Path | N
         return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
     except OSError:
         return DEFAULT_CONFIG  # it may be there, and who may not look is told so
-
-
-def _read_environment(environ: Mapping[str, str], declared: Mapping[str, Declaration]) -> Source:
-    texts = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
-    texts.pop(CONFIG_VARIABLE, None)
-    source = Source({}, {})
-    for declaration in declared.values():
-        _take_variable(texts, declaration, source)
-    if texts:
-        name = min(texts)
-        hint = suggestion(name, [CONFIG_VARIABLE, *(each.variable for each in declared.values())])
-        raise ConfigurationError(f"there is no setting {name}.{hint} `meteorpi settings` lists them all")
-    return source
-
-
-def _take_variable(texts: dict[str, str], declaration: Declaration, source: Source) -> None:
-    """Move what `texts` say about a setting, in its variable or through a file, to `source`."""
-    variable = declaration.variable
-    text = texts.pop(variable, None)
-    path = texts.pop(variable + _FILE_SUFFIX, None) if declaration.is_secret else None
-    if text is not None and path is not None:
-        raise ConfigurationError(f"{variable} and {variable}{_FILE_SUFFIX} are both set; keep one")
-    if path is not None:
-        source.values[declaration.name] = read_secret(variable + _FILE_SUFFIX, path)
-        source.secret_files[declaration.file_key] = path
-    elif text is not None:
-        source.values[declaration.name] = _read(declaration, text, variable)
-
-
-def _read_options(options: Mapping[str, str], declared: Mapping[str, Declaration]) -> Source:
-    return Source(
-        {name: _read(declared[name], text, f"--{name.replace('_', '-')}") for name, text in options.items()},
-        {},
-    )
-
-
-def _read(declaration: Declaration, text: str, place: str) -> Any:
-    try:
-        return declaration.from_text(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{place}: {error}") from error

@@ -18,6 +18,7 @@ from meteorpi_server.archive_api.makers import ANYBODY, Maker, maker_of_user
 from meteorpi_server.archive_api.options import read_options
 from meteorpi_server.archive_api.planning import make_plan
 from meteorpi_server.archive_api.routes import blueprint
+from meteorpi_server.archive_api.selecting import refuse_without_node
 from meteorpi_server.archive_api.service import current_service
 from meteorpi_server.archive_api.tickets import keep_ticket, ticket_options
 from meteorpi_server.describing import describe
@@ -38,6 +39,7 @@ def bundle_search(search: str) -> ResponseReturnValue:
 def bundle_event(event_id: str) -> ResponseReturnValue:
     """Lead to an archive of the files of an event."""
     found_id = parsing.hex_id(event_id, "event id")
+    refuse_without_node(current_service().settings, [EventItem(found_id)])
     if not current_service().db.has_event_id(found_id):
         raise NotFoundError("no such event", entity_id=found_id)
     return _redirect([EventItem(found_id)], f"event-{found_id.hex}")

@@ -19,6 +19,7 @@ from meteorpi_server.archive_api.planning import directory_plan
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
 from meteorpi_server.describing import describe
+from meteorpi_server.settings import Settings
 
 GONE: Final = {
     "en": "This archive does not exist, or it was removed.",
@@ -53,11 +54,20 @@ def send_directory(name: str) -> ResponseReturnValue:
 @describe(media_type="text/html", problems=[404])
 def show_directories() -> ResponseReturnValue:
     """Show the directories that are offered, in debug mode only."""
-    settings = current_service().settings
+    return index_response(current_service().settings)
+
+
+def index_response(settings: Settings, base: str = "") -> Response:
+    """The page of the directories that are offered; 404 unless in debug mode.
+
+    Args:
+        settings: where directories are, and the mode.
+        base: what leads from the address of the page to that of the archives.
+    """
     if not settings.archive_debug:
         abort(404)
-    page = render_template("meteorpi_archives.html", names=_names(settings.archive_storage_path))
-    return _page(page, 200)
+    names = _names(settings.archive_storage_path)
+    return _page(render_template("meteorpi_archives.html", names=names, base=base), 200)
 
 
 def _published(service: ArchiveService, name: str) -> Ticket | None:

@@ -95,7 +95,8 @@ def _account(identity: auth.Identity | None) -> Maker:
     if not any(identity.user.has_role(role) for role in (*roles, ADMIN)):
         raise NotAllowedError(f"account {identity.user.user_id!r} may not make archives")
     if identity.method == "basic":
-        cors.refuse_foreign_pages(current_service().settings.cors_origins)
+        settings = current_service().settings
+        cors.refuse_foreign_pages((*settings.cors_origins, *settings.archive_cors_origins))
     return maker_of_user(identity.user)
 
 

@@ -20,7 +20,13 @@ from meteorpi_server.archive_api.naming import RECORD_LAYOUT, record_path
 from meteorpi_server.archive_api.options import Options
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archive_api.remote_items import NumberedUrl, RemoteItems
-from meteorpi_server.archive_api.selecting import ChosenRecord, LeftOut, select_records, time_of
+from meteorpi_server.archive_api.selecting import (
+    ChosenRecord,
+    LeftOut,
+    refuse_without_node,
+    select_records,
+    time_of,
+)
 from meteorpi_server.archiving import Entry, Form, Plan
 from meteorpi_server.archiving.checksums import BUDGET_BYTES, Checksums
 from meteorpi_server.archiving.entry_names import Names, clean_name
@@ -83,6 +89,7 @@ def make_plan(planner: Planner, items: Sequence[Item], options: Options, now: da
         MissingContentsError: contents are not here that must be.
         SourceFailedError: a file cannot be read.
     """
+    refuse_without_node(planner.settings, items)
     most = planner.settings.archive_max_entries
     selection = select_records(planner.db, items, missing=options.missing, most=most)
     drafts = [_record_draft(chosen, options, index) for index, chosen in enumerate(selection.records)]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from flask import Blueprint, current_app, request
 from werkzeug.wrappers import Response
 
+from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.archive_api import refusals, service
+from meteorpi_server.declarations import declarations
+from meteorpi_server.settings import Settings
 
 blueprint = Blueprint("archive", __name__, template_folder="templates")
 
@@ -20,10 +23,16 @@ def add_routes(meteor_app: MeteorApp, url_path: str = "", **options: object) -> 
         options: settings of archives that override those of the node, without ``archive_`` before them.
 
     Raises:
-        ConfigurationError: there is no such option, or the value is none of it.
+        ConfigurationError: there is no such option, or the value is none of it; or a database of its own is
+            named, which archives of a node do not have.
     """
     settings = service.with_options(meteor_app.settings, options)
-    meteor_app.attach(blueprint, url_path, version=1)
+    if settings.archive_db_url and settings.has_node:
+        raise ConfigurationError(
+            f"{declarations(Settings)['archive_db_url'].variable} is for `meteorpi archive server run`: the "
+            "tickets of a node are in the database of the node"
+        )
+    meteor_app.attach(blueprint, url_path, version=1, origins=settings.archive_cors_origins)
     made = service.ArchiveService(meteor_app.db, settings)
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
 

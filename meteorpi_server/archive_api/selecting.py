@@ -13,8 +13,17 @@ from meteorpi_db.filestore import ContentFacts
 from meteorpi_model import FileRecord, FileRecordSearch
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.nights import Night, night_of
-from meteorpi_server.archive_api.items import EventItem, Item, NightItem, RecordItem, SearchItem
+from meteorpi_server.archive_api.items import (
+    DirectoryItem,
+    EventItem,
+    Item,
+    NightItem,
+    RecordItem,
+    SearchItem,
+    UrlItem,
+)
 from meteorpi_server.archive_api.refusals import MissingContentsError, RefusedRequestError
+from meteorpi_server.settings import Settings
 
 _DAY: Final = timedelta(days=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -100,6 +109,19 @@ def select_records(
     if total > most:
         raise RefusedRequestError({"items": [f"{total} records are more than the {most} entries allowed"]})
     return _with_contents(db, found)
+
+
+def refuse_without_node(settings: Settings, items: Sequence[Item]) -> None:
+    """Look whether there is a node whose records `items` could choose.
+
+    Raises:
+        RefusedRequestError: there is none, and some of them do; they are named.
+    """
+    if settings.has_node:
+        return
+    chosen = [n for n, item in enumerate(items) if not isinstance(item, DirectoryItem | UrlItem)]
+    if chosen:
+        raise RefusedRequestError({"items": {str(n): ["this server has no records"] for n in chosen}})
 
 
 def night_of_camera(db: MeteorDatabase, camera_id: str, day: date) -> Night:

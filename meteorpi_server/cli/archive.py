@@ -11,8 +11,10 @@ from meteorpi_server.cli.archive_clients import client
 from meteorpi_server.cli.archive_database import db
 from meteorpi_server.cli.archive_files import fetch, verify
 from meteorpi_server.cli.archive_making import add_ticket, pack
+from meteorpi_server.cli.archive_server import server
 from meteorpi_server.cli.archive_tickets import drop_ticket, list_tickets, show_ticket
 from meteorpi_server.cli.output import printable
+from meteorpi_server.cli.setup import ArchiveSetup, Setup
 
 
 class ArchiveGroup(click.Group):
@@ -29,11 +31,16 @@ class ArchiveGroup(click.Group):
 
 
 @click.group(cls=ArchiveGroup)
-def archive() -> None:
+@click.pass_context
+def archive(context: click.Context) -> None:
     """Archives: fetch, check and make them, and look after links and clients.
+
+    Where METEORPI_ARCHIVE_DB_URL is set, or a configuration of FPX names a database, clients and tickets are
+    those of a server without a node.
 
     Ends with 0 when done, 1 when something failed, 2 when a command or option cannot be used.
     """
+    context.obj = ArchiveSetup(context.ensure_object(Setup))
 
 
 @archive.group()
@@ -41,7 +48,7 @@ def ticket() -> None:
     """Links to archives, good until they expire."""
 
 
-for command in (client, db, fetch, pack, verify):
+for command in (client, db, fetch, pack, server, verify):
     archive.add_command(command)
 for command in (add_ticket, list_tickets, show_ticket, drop_ticket):
     ticket.add_command(command)

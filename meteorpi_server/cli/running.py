@@ -44,8 +44,7 @@ def serve(setup: Setup, output: Output, **options: Any) -> None:
         meteor_app = make_meteor_app(database, settings)
         supervisor = Supervisor.from_environ(os.environ)
         with exporting(database, settings, supervisor) if settings.export else contextlib.nullcontext():
-            announce = partial(_announce, output, settings)
-            serve_application(meteor_app.app, settings, announce, supervisor)
+            serve_application(meteor_app.app, settings, partial(announce, output, settings), supervisor)
 
 
 @click.command()
@@ -97,6 +96,7 @@ def _export_once(database: MeteorDatabase, settings: Settings, output: Output) -
     return 1 if failing else 0
 
 
-def _announce(output: Output, settings: Settings, port: int) -> None:
+def announce(output: Output, settings: Settings, port: int) -> None:
+    """Print where a server listens, now that it does."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     output.facts({"state": "serving", "url": f"http://{host}:{port}{settings.url_path.rstrip('/')}/"})

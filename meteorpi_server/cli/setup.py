@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -83,6 +84,38 @@ class Setup:
     def configure_logging(self) -> None:
         """Write log lines to standard error, as the settings say; for commands that run for long."""
         configure_logging(self.settings.log_level, self.settings.log_format)
+
+
+class ArchiveSetup(Setup):
+    """As `Setup` for commands of archives, which may have a database without a node.
+
+    Settings of FPX are read as well.
+
+    Args:
+        setup: of the commands of the node.
+        given: further settings given as options, as texts.
+        is_server: whether the settings are those of the server without a node, under all of its names, even
+            where no database is named.
+    """
+
+    def __init__(
+        self, setup: Setup, given: Mapping[str, str] | None = None, *, is_server: bool = False
+    ) -> None:
+        super().__init__({**setup._overrides, **(given or {})}, setup._environ, setup._config)
+        self._is_server = is_server
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The settings, and where each came from.
+
+        Raises:
+            ConfigurationError: one of them cannot be read.
+        """
+        aliases = ("container", "fpx") if self._is_server else ("fpx",)
+        loaded = load_settings(self._environ, self._config, self._overrides, aliases)
+        if not (self._is_server or loaded.settings.archive_db_url):
+            return loaded
+        return dataclasses.replace(loaded, settings=loaded.settings.without_node())
 
 
 def pass_setup(command: Callable[..., Result]) -> Callable[..., Result]:
