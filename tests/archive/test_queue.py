@@ -26,6 +26,8 @@ from tests.db.workers import next_line, say
 
 DEADLINE_SECONDS = 60
 NOBODY = Owner()
+# The model in test_queue_model.py has every engine execute the same statements.
+on_any_engine = pytest.mark.engines("sqlite")
 
 
 @pytest.fixture
@@ -71,6 +73,7 @@ def started(queue: ArchiveQueue, ticket_id: UUID) -> UUID:
 # --- with a queue --------------------------------------------------------------------------------------
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.9/queue", "archive-defect-16")
 def test_first_comes_first_and_the_rest_waits(queue: ArchiveQueue, tickets: list[UUID]) -> None:
     first, second, third, _ = tickets
@@ -91,6 +94,7 @@ def test_first_comes_first_and_the_rest_waits(queue: ArchiveQueue, tickets: list
     assert (queue.standing(third).place, queue.standing(third).position) == (Place.WAITING, 0)
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.9/queue")
 def test_slot_that_is_not_used_goes_to_the_next(
     queue: ArchiveQueue, tickets: list[UUID], clock: MovingClock
@@ -107,6 +111,7 @@ def test_slot_that_is_not_used_goes_to_the_next(
     assert queue.enter(tickets[0], "a").place is Place.WAITING
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.9/queue", "archive-defect-16")
 @pytest.mark.parametrize("way", ["says so", "is silent"])
 def test_waiter_that_left_is_out_of_the_queue(
@@ -128,6 +133,7 @@ def test_waiter_that_left_is_out_of_the_queue(
     assert queue.look(tickets[2], "c").position == 0
 
 
+@on_any_engine
 @pytest.mark.contract("archive-defect-16")
 def test_idle_queue_has_no_memory(queue: ArchiveQueue, tickets: list[UUID], clock: MovingClock) -> None:
     for ticket in tickets:
@@ -138,6 +144,7 @@ def test_idle_queue_has_no_memory(queue: ArchiveQueue, tickets: list[UUID], cloc
     assert queue.length() == 0
 
 
+@on_any_engine
 def test_waiter_keeps_its_place_between_questions(
     queue: ArchiveQueue, tickets: list[UUID], clock: MovingClock
 ) -> None:
@@ -152,6 +159,7 @@ def test_waiter_keeps_its_place_between_questions(
         queue.enter(tickets[1], "b")
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.9/queue")
 def test_clients_have_their_turns(queue: ArchiveQueue, register: ArchiveRegister, clock: MovingClock) -> None:
     owners = []
@@ -174,6 +182,7 @@ def test_clients_have_their_turns(queue: ArchiveQueue, register: ArchiveRegister
     assert served == [greedy[0], modest, greedy[1], greedy[2]]
 
 
+@on_any_engine
 def test_limit_of_a_client_holds_in_the_queue(
     db: MeteorDatabase, register: ArchiveRegister, clock: MovingClock
 ) -> None:
@@ -229,6 +238,7 @@ def test_without_a_queue_the_limit_of_a_client_holds(
     started(open_slots, first)
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.9/parallel")
 def test_ranges_of_a_ticket_share_its_slot(open_slots: ArchiveQueue, tickets: list[UUID]) -> None:
     downloads = [started(open_slots, tickets[0]) for _ in range(4)]
@@ -244,11 +254,13 @@ def test_ranges_of_a_ticket_share_its_slot(open_slots: ArchiveQueue, tickets: li
     assert open_slots.standing(tickets[0]).place is Place.OUTSIDE
 
 
+@on_any_engine
 def test_download_of_an_unknown_ticket_is_refused(open_slots: ArchiveQueue) -> None:
     with pytest.raises(NotFoundError):
         open_slots.start(uuid4(), "process")
 
 
+@on_any_engine
 @pytest.mark.contract("archive-defect-17")
 def test_slot_of_a_dead_process_is_free_again(
     open_slots: ArchiveQueue, tickets: list[UUID], clock: MovingClock

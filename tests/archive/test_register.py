@@ -22,6 +22,8 @@ from tests.archive.moving import MovingClock
 
 PLAN = bytes(range(256)) * 1000
 LONG_SECRET = "k" * 65
+# The same statements are executed by other tests on every engine; what these look at is decided before.
+on_any_engine = pytest.mark.engines("sqlite")
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ def test_secret_is_made_here_and_kept_as_a_digest_only(db: MeteorDatabase, regis
     assert register.client_of_secret(secret[:-1]) is None
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.3/storage")
 def test_what_is_kept_verifies_what_the_whole_secret_signed(register: ArchiveRegister) -> None:
     made = register.add_client("made")
@@ -77,6 +80,7 @@ def test_what_is_kept_verifies_what_the_whole_secret_signed(register: ArchiveReg
         assert hmac.digest(client.signing_key, b"text", "sha256") == signed
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.3/storage")
 def test_short_secret_signs_only_if_that_was_asked_for(register: ArchiveRegister) -> None:
     header_only = client_named(register, "one", secret="s" * 64)
@@ -97,6 +101,7 @@ def test_rights_and_limits_of_a_client_are_kept(register: ArchiveRegister) -> No
     assert (client.rights, client.limits) == (rights, limits)
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.3/clients")
 def test_disabled_client_is_known_and_not_let_in(register: ArchiveRegister) -> None:
     secret = register.add_client("portal")
@@ -109,6 +114,7 @@ def test_disabled_client_is_known_and_not_let_in(register: ArchiveRegister) -> N
     assert register.client_of_secret(secret) is not None
 
 
+@on_any_engine
 @pytest.mark.contract("archive-3.3/storage")
 def test_new_secret_ends_the_old_one(register: ArchiveRegister) -> None:
     old = register.add_client("portal")
@@ -128,12 +134,14 @@ def test_name_of_a_client_is_given_once(register: ArchiveRegister) -> None:
         register.add_client("other", secret=LONG_SECRET)
 
 
+@on_any_engine
 @pytest.mark.parametrize("name", ["", "a b", "é", "a" * 65, "a\n"])
 def test_name_of_a_client_is_plain(register: ArchiveRegister, name: str) -> None:
     with pytest.raises(InvalidDocumentError, match="name of a client"):
         register.add_client(name)
 
 
+@on_any_engine
 def test_unknown_client_is_named(register: ArchiveRegister) -> None:
     for change in (
         lambda: register.drop_client("nobody"),
@@ -161,6 +169,7 @@ def test_ticket_keeps_what_it_was_made_of(register: ArchiveRegister, clock: Movi
     assert not made.is_gone(clock())
 
 
+@on_any_engine
 @pytest.mark.contract("archive-defect-7")
 def test_each_ticket_has_its_own_time(register: ArchiveRegister, clock: MovingClock) -> None:
     first = register.add_ticket(new_ticket(clock))
@@ -246,6 +255,7 @@ def test_published_ticket_has_a_name(register: ArchiveRegister, clock: MovingClo
         register.add_ticket(new_ticket(clock, published_as="unguessable"))
 
 
+@on_any_engine
 def test_withdrawn_ticket_loses_its_plan_and_stays_for_its_owner(
     register: ArchiveRegister, clock: MovingClock
 ) -> None:
@@ -261,6 +271,7 @@ def test_withdrawn_ticket_loses_its_plan_and_stays_for_its_owner(
     assert register.add_ticket(new_ticket(clock, idempotency_key="one")).ticket_id != made.ticket_id
 
 
+@on_any_engine
 def test_unknown_ticket_is_not_found(register: ArchiveRegister) -> None:
     unknown = uuid4()
     for ask in (register.ticket, register.ticket_plan, register.withdraw, register.drop_ticket):
@@ -336,6 +347,7 @@ def test_all_tickets_are_dropped_at_once(register: ArchiveRegister, clock: Movin
     assert register.tickets() == []
 
 
+@on_any_engine
 def test_tickets_outlive_the_process(
     db: MeteorDatabase, open_database: Callable[..., MeteorDatabase], clock: MovingClock
 ) -> None:

@@ -41,7 +41,7 @@ def mixed_plan() -> Plan:
 
 
 @pytest.mark.contract("archive-4.5", "archive-3.8/range", "archive-6.2")
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(plan=plans(), data=st.data())
 def test_every_part_is_what_stands_in_the_whole(plan: Plan, data: st.DataObject) -> None:
     whole = archive(plan)
@@ -77,7 +77,7 @@ def piece_ends(layout: ZipLayout) -> list[int]:
 
 
 @pytest.mark.contract("archive-6.2", "archive-defect-15")
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(0, 10**6), min_size=20, max_size=20))
 def test_download_that_breaks_twenty_times_is_the_whole_in_the_end(cuts: list[int]) -> None:
     plan = mixed_plan()
