@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import delete
 
-from meteorpi_db.archives import clients, tickets
+from meteorpi_db.archives import checksums, clients, tickets
 from meteorpi_db.archives.clients import Client, Limits, Rights
 from meteorpi_db.archives.tables import TABLES
 from meteorpi_db.archives.tickets import NewTicket, Owner, Ticket
@@ -200,9 +200,10 @@ class ArchiveRegister:
         return self._transactions.write(tickets.drop_all)
 
     def sweep(self) -> int:
-        """Delete the tickets and plans that have expired and are not being downloaded; number of tickets."""
+        """Delete what expired and is not being downloaded, and old checksums; gives the number of tickets."""
         now = self._now()
         seen_after = now - round(1000 * DOWNLOAD_SECONDS)
+        self._transactions.write(lambda connection: checksums.sweep(connection, now))
         return self._transactions.write(lambda connection: tickets.sweep(connection, now, seen_after))
 
     def note_download(

@@ -2,7 +2,8 @@
 
 They came with version 2 of the schema. The plan of a ticket, by far the largest value here, is in a table of
 its own, so that lists of tickets do not read it. `archive_queue` has a row for each ticket that waits or has
-a slot, `archive_downloads` one for each connection that takes bytes now.
+a slot, `archive_downloads` one for each connection that takes bytes now. The checksums of records are with
+the records; `archive_dir_crc` has those of files in directories.
 """
 
 from __future__ import annotations
@@ -141,6 +142,16 @@ archive_turns = Table(
     Column("number", BigInteger, nullable=False),
 )
 
+archive_dir_crc = Table(
+    "archive_dir_crc",
+    metadata,
+    # Digest of path, device, inode, size and time of a file: a changed one is another.
+    Column("file_key", HexDigest(64), primary_key=True),
+    Column("crc32", BigInteger, nullable=False),
+    Column("checked_at", BigInteger, nullable=False),
+    Index("ix_archive_dir_crc_checked", "checked_at", info=ASCENDING_ONLY),
+)
+
 TABLES = (
     archive_clients,
     archive_tickets,
@@ -148,5 +159,6 @@ TABLES = (
     archive_queue,
     archive_downloads,
     archive_turns,
+    archive_dir_crc,
 )
 """All of them, parents first."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
 from typing import Final
 
 from flask import Response, abort, jsonify, render_template, request
@@ -18,6 +16,7 @@ from meteorpi_server.archive_api.items import DIRECTORY_NAME
 from meteorpi_server.archive_api.planning import directory_plan
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
+from meteorpi_server.archive_api.tree_entries import directories
 from meteorpi_server.describing import describe
 from meteorpi_server.settings import Settings
 
@@ -66,7 +65,7 @@ def index_response(settings: Settings, base: str = "") -> Response:
     """
     if not settings.archive_debug:
         abort(404)
-    names = _names(settings.archive_storage_path)
+    names = directories(settings)
     return _page(render_template("meteorpi_archives.html", names=names, base=base), 200)
 
 
@@ -104,14 +103,6 @@ def gone_response() -> Response:
     response.headers["Cache-Control"] = "no-store"
     response.vary.update(["Accept", "Accept-Language"])
     return response
-
-
-def _names(storage: str) -> list[str]:
-    """The directories of the storage that have an address."""
-    if not storage:
-        return []
-    with_address = (each for each in Path(storage).iterdir() if DIRECTORY_NAME.fullmatch(each.name))
-    return sorted(each.name for each in with_address if stat.S_ISDIR(each.lstat().st_mode))
 
 
 def _page(text: str, status: int) -> Response:

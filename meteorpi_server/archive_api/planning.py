@@ -5,7 +5,7 @@ Nothing here knows of the request that asked, so that the command line plans in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -27,11 +27,12 @@ from meteorpi_server.archive_api.selecting import (
     select_records,
     time_of,
 )
+from meteorpi_server.archive_api.tree_entries import tree_entries, walk, with_checksums
 from meteorpi_server.archiving import Entry, Form, Plan
-from meteorpi_server.archiving.checksums import BUDGET_BYTES, Checksums
+from meteorpi_server.archiving.checksums import Checksums
 from meteorpi_server.archiving.entry_names import Names, clean_name
-from meteorpi_server.archiving.sources import Source, file_identity
-from meteorpi_server.archiving.trees import Tree, walk_tree
+from meteorpi_server.archiving.sources import Source
+from meteorpi_server.archiving.trees import Tree
 from meteorpi_server.settings import Settings
 
 _SECOND: Final = 1000
@@ -118,7 +119,7 @@ def directory_plan(planner: Planner, name: str) -> Plan:
         NotFoundError: there is no such directory.
         UnavailableError: a part of it cannot be read.
     """
-    drafts = list(_tree_drafts(planner, 0, name, _walk(planner, name)))
+    drafts = list(_tree_drafts(planner, 0, name, walk(planner.settings, name)))
     names = Names()
     entries = (
         _with_name(draft.entry, clean_name(draft.entry.name, index), names)
@@ -148,7 +149,7 @@ def _trees(planner: Planner, items: Sequence[Item]) -> Iterator[tuple[int, str, 
     for index, item in enumerate(items):
         if isinstance(item, DirectoryItem):
             try:
-                yield index, item.name, _walk(planner, item.name)
+                yield index, item.name, walk(planner.settings, item.name)
             except NotFoundError as error:
                 raise RefusedRequestError({"items": {str(index): ["no such directory"]}}) from error
 
@@ -162,51 +163,13 @@ def _url_drafts(planner: Planner, items: Sequence[Item], options: Options, now: 
         yield _Draft(url.index, entry, {"url": url.item.url, "size": entry.size}, media_type)
 
 
-def _walk(planner: Planner, name: str) -> Tree:
-    settings = planner.settings
-    is_short = len(name) < settings.archive_min_hash_length and not settings.archive_debug
-    if not settings.archive_storage_path or is_short:
-        raise NotFoundError("no such directory")
-    return walk_tree(settings.archive_storage_path, name, include_hidden=settings.archive_include_hidden)
-
-
 def _tree_drafts(planner: Planner, item: int, name: str, tree: Tree) -> Iterator[_Draft]:
     """Files first read as far as the budget goes: those whose checksum is known can be sent in parts."""
-    prefix = f"{name}/" if planner.settings.archive_dir_prefix else ""
-    found: list[Entry] = [
-        Entry(
-            name=f"{prefix}{each.path}",
-            kind="path",
-            reference=f"{name}/{each.path}",
-            size=each.found.st_size,
-            crc=None,
-            mtime=each.found.st_mtime_ns // 1_000_000_000,
-            form=Form.BLOCKS,
-            details=file_identity(each.found),
-        )
-        for each in tree.files
-    ]
-    found += [_directory_entry(f"{prefix}{path}/", mtime) for path, mtime in tree.empty_directories]
-    found.sort(key=lambda entry: entry.name)
-    for entry in _with_checksums(planner.checksums, found):
+    found = tree_entries(planner.settings, name, tree)
+    if planner.checksums is not None:
+        found = with_checksums(planner.checksums, found)
+    for entry in found:
         yield _Draft(item, entry, {"size": entry.size, "crc32": entry.crc})
-
-
-def _directory_entry(name: str, mtime: int) -> Entry:
-    return Entry(name=name, kind="directory", size=0, crc=0, mtime=mtime)
-
-
-def _with_checksums(checksums: Checksums | None, entries: Iterable[Entry]) -> Iterator[Entry]:
-    left = BUDGET_BYTES
-    for entry in entries:
-        if checksums is None or entry.is_directory:
-            yield entry
-            continue
-        crc = checksums.known(entry)
-        if crc is None and (entry.size or 0) <= left:
-            left -= entry.size or 0
-            crc = checksums.read(entry)
-        yield entry if crc is None else replace(entry, crc=crc, form=Form.STORED)
 
 
 def _check_amount(

@@ -13,6 +13,7 @@ from uuid import UUID
 from flask import Flask, current_app, request
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.archives.checksums import FileChecksums
 from meteorpi_db.archives.queue import ArchiveQueue
 from meteorpi_db.archives.queue_state import QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
@@ -55,7 +56,7 @@ class ArchiveService:
         self.sources: dict[str, Source] = {"record": RecordSource(db.store), "text": TextSource()}
         checksums = None
         if settings.archive_storage_path:
-            checksums = Checksums(settings.archive_storage_path)
+            checksums = Checksums(settings.archive_storage_path, FileChecksums(db.transactions, db.clock))
             self.sources["path"] = PathSource(settings.archive_storage_path)
         self.remote = RemoteItems(
             settings, lambda: [each.target_url for each in db.get_export_configurations()]

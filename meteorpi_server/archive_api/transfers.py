@@ -157,11 +157,14 @@ class Transfer(Iterator[bytes]):
     def _keep_findings(self, outcome: str) -> None:
         """Write down what was learned, now that no bytes flow."""
         shipment, progress, service = self._shipment, self._progress, self._service
-        for index, crc in progress.crcs.items():
-            if service.planner.checksums is not None and shipment.plan.entries[index].kind == "path":
-                service.planner.checksums.note(shipment.plan.entries[index], crc)
+        entries = shipment.plan.entries
+        if (checksums := service.planner.checksums) is not None:
+            found = ((entries[index], crc) for index, crc in progress.crcs.items())
+            checksums.note((entry, crc) for entry, crc in found if entry.kind == "path")
+            wrong = (entries[each.index] for each in progress.errors if each.reason is Reason.WRONG_DIGEST)
+            checksums.forget(entry for entry in wrong if entry.kind == "path")
         for failure in progress.errors:
-            entry = shipment.plan.entries[failure.index]
+            entry = entries[failure.index]
             if entry.kind == "record" and failure.reason in _DAMAGED:
                 service.db.mark_corrupt(UUID(entry.reference))
         if shipment.ticket_id is None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, MeteorError
+from meteorpi_server.cli.archive_checksums import crc
 from meteorpi_server.cli.archive_clients import client
 from meteorpi_server.cli.archive_database import db
 from meteorpi_server.cli.archive_files import fetch, verify
@@ -48,7 +49,7 @@ def ticket() -> None:
     """Links to archives, good until they expire."""
 
 
-for command in (client, db, fetch, pack, server, verify):
+for command in (client, crc, db, fetch, pack, server, verify):
     archive.add_command(command)
 for command in (add_ticket, list_tickets, show_ticket, drop_ticket):
     ticket.add_command(command)

@@ -148,7 +148,7 @@ def test_small_directory_can_be_sent_in_parts_at_once(node: ArchiveNode) -> None
 def test_large_directory_has_a_length_at_once_and_parts_after_one_pass(
     node: ArchiveNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meteorpi_server.archive_api.planning.BUDGET_BYTES", 1000)
+    monkeypatch.setattr("meteorpi_server.archive_api.tree_entries.BUDGET_BYTES", 1000)
     path = f"/archive/{NAME}/"
 
     first = node.get(path, headers={"Range": "bytes=0-9"})
