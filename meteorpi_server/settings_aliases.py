@@ -28,6 +28,7 @@ FPX_FILE: Final = "FPX_CONFIG"
 _TRUE: Final = frozenset({"1", "true", "yes", "on", "y", "yep", "yup", "t", "enable", "enabled"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", "n", "f", "disable", "disabled", "none", ""})
 _KIBIBYTE: Final = 1024
+_TRANSPORTS: Final = {"aiohttp": "auto", "httpx": "httpx-like"}
 
 
 class Alias(NamedTuple):
@@ -84,6 +85,11 @@ def kilobytes_text(text: str) -> str:
     return str(int(float(text) * _KIBIBYTE))
 
 
+def transport_text(text: str) -> str:
+    """The transport that is like the one FPX called `text`; each does the same here."""
+    return _TRANSPORTS.get(text.strip().lower(), text)
+
+
 FPX_KEYS: Final[Mapping[str, Alias]] = {
     "DEBUG": Alias("archive_debug", flag_text),
     "HOST": Alias("archive_host"),
@@ -95,6 +101,7 @@ FPX_KEYS: Final[Mapping[str, Alias]] = {
     "SIMULTANEOURS_DOWNLOADS_LIMIT": Alias("archive_simultaneous_downloads_limit"),
     "SIMULTANEOUS_DOWNLOADS_LIMIT": Alias("archive_simultaneous_downloads_limit"),
     "FPX_NO_QUEUE": Alias("archive_no_queue", flag_text),
+    "FPX_TRANSPORT": Alias("archive_transport", transport_text),
     "FPX_LOG_LEVEL": Alias("archive_log_level"),
     "FPX_PIPE_SILLY_STREAM": Alias("", flag_text),
     "KEEP_ALIVE": Alias("", flag_text),

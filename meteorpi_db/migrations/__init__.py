@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from meteorpi_db.migrations.editor import SchemaEditor
 from meteorpi_db.migrations.history import SCHEMA, Schema, Step
-from meteorpi_db.migrations.runner import SchemaChange, ensure_schema, schema_version
+from meteorpi_db.migrations.runner import SchemaChange, drop_schema, ensure_schema, schema_version
 
-__all__ = ["SCHEMA", "Schema", "SchemaChange", "SchemaEditor", "Step", "ensure_schema", "schema_version"]
+__all__ = [
+    "SCHEMA",
+    "Schema",
+    "SchemaChange",
+    "SchemaEditor",
+    "Step",
+    "drop_schema",
+    "ensure_schema",
+    "schema_version",
+]

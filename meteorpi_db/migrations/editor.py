@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, MetaData, Table, inspect, text
-from sqlalchemy.schema import CreateColumn, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateTable, DropTable
 from sqlalchemy.sql import Executable
 from sqlalchemy.types import TypeEngine
 
@@ -41,6 +41,14 @@ class SchemaEditor:
             self._settle()
         for index in sorted(table.indexes, key=lambda found: str(found.name)):
             self.create_index(index)
+
+    def drop_all(self, metadata: MetaData) -> None:
+        """Drop every table of `metadata` that is there."""
+        present = set(inspect(self.connection).get_table_names())
+        for table in reversed(metadata.sorted_tables):
+            if table.name in present:
+                self.connection.execute(DropTable(table))
+                self._settle()
 
     def add_column(
         self,

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, func, insert, inspect, select
 
+from meteorpi_db import tables
 from meteorpi_db.connections import Transactions
 from meteorpi_db.dialects import ExactText, TransactionConflictError
 from meteorpi_db.migrations.editor import SchemaEditor
 from meteorpi_db.migrations.history import SCHEMA, Schema
-from meteorpi_model.errors import SchemaVersionError
+from meteorpi_model.errors import ConflictError, SchemaVersionError
 from meteorpi_model.values import now, utc_datetime_to_milliseconds
 
 logger = logging.getLogger("meteorpi.db.migrations")
@@ -22,6 +24,9 @@ logger = logging.getLogger("meteorpi.db.migrations")
 DESCRIPTION_LENGTH = 255
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
+
+# What nobody can make again.
+_RECORDS: Final = (tables.camera_status, tables.file_record, tables.event, tables.user_account)
 
 _history_metadata = MetaData()
 schema_step = Table(
@@ -85,6 +90,28 @@ def ensure_schema(
         version = _version_in(transactions)
         _check(version, schema, may_create, backend.label)
         return _change(transactions, version, schema)
+
+
+def drop_schema(transactions: Transactions) -> None:
+    """Drop every table of a database without records, so that its version is 0 again; the database stays.
+
+    Raises:
+        ConflictError: it has records or accounts; nothing was changed.
+        UnavailableError: the database does not answer, or other processes keep its tables in use.
+    """
+    with (
+        transactions.backend.schema_lock(transactions.engine),
+        transactions.schema_connection() as connection,
+    ):
+        if schema_version(connection):
+            for table in _RECORDS:
+                if connection.execute(select(table).limit(1)).first() is not None:
+                    raise ConflictError(f"this is the database of a node: there is a {table.name} in it")
+        editor = SchemaEditor(connection, transactions.backend)
+        editor.drop_all(_history_metadata)  # first: what is left of an attempt that was cut off is made anew
+        editor.drop_all(SCHEMA.metadata)
+        connection.commit()
+    logger.info("schema dropped")
 
 
 def _version_in(transactions: Transactions) -> int:

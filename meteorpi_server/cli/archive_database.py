@@ -9,7 +9,7 @@ import click
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.connections import Transactions, open_database
-from meteorpi_db.migrations import SCHEMA, schema_version
+from meteorpi_db.migrations import SCHEMA, drop_schema, schema_version
 from meteorpi_server.cli.archive_clients import opened
 from meteorpi_server.cli.output import Output, json_option
 from meteorpi_server.cli.setup import Setup, pass_setup
@@ -59,7 +59,8 @@ def show_current(setup: Setup, output: Output) -> None:
 def take_down(setup: Setup, output: Output, yes: bool) -> None:
     """Forget all clients, tickets and who waits.
 
-    The empty tables stay, because they are part of the schema of the node. Records are not touched.
+    In the database of a node the empty tables stay, because they are part of its schema, and records are not
+    touched. From the database of a server without a node every table is removed.
     """
     with opened(setup) as (database, register):
         if not yes:
@@ -67,4 +68,7 @@ def take_down(setup: Setup, output: Output, yes: bool) -> None:
             click.confirm(question, abort=True, err=True)
         removed = register.clear()
         database.record_audit(ACTOR, "archive.clear", "all", f"{removed} rows")
+    if not setup.settings.has_node:
+        with _untouched(setup) as transactions:
+            drop_schema(transactions)
     output.facts({"removed": removed})

@@ -66,7 +66,7 @@ def run(setup: Setup, output: Output, **options: Any) -> None:
     Prints the address when it is open. Whatever is not given is as METEORPI_ARCHIVE_... says, or as the
     variables of the services say that this one replaces.
     """
-    own = ArchiveSetup(setup, _given(options), is_server=True)
+    own = ArchiveSetup(setup, given_settings(options), is_server=True)
     settings = own.settings
     configure_logging(settings.log_level, settings.log_format, path=settings.archive_log_file)
     for name, variable in own.loaded.aliases.items():
@@ -76,8 +76,8 @@ def run(setup: Setup, output: Output, **options: Any) -> None:
         serve(application, settings, partial(announce, output, settings), Supervisor.from_environ(os.environ))
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that options were given for."""
+def given_settings(options: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that options of `run` were given for, as texts."""
     return {
         setting: text_of(options[name])
         for name, (setting, text_of) in _OPTIONS.items()
