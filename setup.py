@@ -28,6 +28,7 @@ EXTRAS = {
     "demo": ["pillow>=11", "numpy>=2"],
     "pandas": ["pandas>=2.2"],
     "archive": [
+        "httpcore2>=2.16,<3",  # another way of asking sources; archives are the same without it
         "isal>=1.7",  # finds CRC-32 many times faster; archives are the same without it
         "simple-websocket>=1.1,<2",  # waiting over WebSockets
         "wsproto>=1.2,<2",  # comes with it; its errors have to be known

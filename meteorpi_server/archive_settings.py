@@ -91,6 +91,11 @@ class ArchiveSettings(NodeSettings):
     archive_allow_peers: bool = setting(
         False, "let archives be fetched from the nodes that this one exports to, too"
     )
+    archive_transport: str = setting(
+        "auto",
+        "what makes the requests to sources, with the same result; httpx-like needs the extra archive",
+        choices=("auto", "requests-like", "httpx-like"),
+    )
     archive_max_redirects: int = setting(5, "redirects of a source that are followed")
     archive_connect_timeout: int = setting(
         10, "longest wait for a connection to a source, in seconds", minimum=1

@@ -24,8 +24,8 @@ QUIET: Final = {
 }
 """Loggers of libraries and the least level that is worth a line, unless everything is wanted (DEBUG)."""
 
-SECRETIVE: Final = ("urllib3.connection", "urllib3.connectionpool")
-"""Loggers of libraries whose lines hold whole URLs, which may be signed: never below an error."""
+SECRETIVE: Final = ("urllib3.connection", "urllib3.connectionpool", "httpcore2")
+"""Loggers of libraries whose lines hold whole URLs, which may be signed, or fields that do: errors only."""
 
 _LINK = re.compile(r"(/(?:ticket|archive|stream/url)/[A-Za-z0-9_-]{8})[A-Za-z0-9_.-]+")
 

@@ -25,11 +25,11 @@ from meteorpi_server.outbound import (
     Location,
     Outbound,
     OutboundError,
-    PooledTransport,
     Reason,
     Request,
     Timeouts,
     UrlPrefix,
+    transport_called,
 )
 from meteorpi_server.outbound.facts import Facts, ask_all
 from meteorpi_server.settings import Settings
@@ -55,12 +55,13 @@ class RemoteItems:
         peers: gives the addresses of the nodes that this one exports to, at present.
 
     Raises:
-        ConfigurationError: what is allowed cannot be read.
+        ConfigurationError: what is allowed cannot be read, or the transport is not installed.
     """
 
     def __init__(self, settings: Settings, peers: Callable[[], Iterable[str]]) -> None:
         self._settings = settings
         self._peers = peers
+        self._make_transport = transport_called(settings.archive_transport)
         self._policy = AddressPolicy(AllowedSources.parse(settings.archive_allowed_sources))
 
     @property
@@ -81,7 +82,7 @@ class RemoteItems:
             total=settings.archive_total_timeout,
         )
         return Outbound(
-            PooledTransport(timeouts),
+            self._make_transport(timeouts),
             self._policy,
             timeouts=timeouts,
             max_redirects=settings.archive_max_redirects,

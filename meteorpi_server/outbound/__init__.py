@@ -5,6 +5,7 @@ The address that is checked is the one that is dialled, at the first request and
 
 from meteorpi_server.outbound.allowed import AllowedSources, UrlPrefix
 from meteorpi_server.outbound.answer import Answer
+from meteorpi_server.outbound.choosing import transport_called
 from meteorpi_server.outbound.failures import OutboundError, Reason
 from meteorpi_server.outbound.fetching import Outbound, Request
 from meteorpi_server.outbound.locations import Location
@@ -25,4 +26,5 @@ __all__ = [
     "Timeouts",
     "Transport",
     "UrlPrefix",
+    "transport_called",
 ]

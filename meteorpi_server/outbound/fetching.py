@@ -24,6 +24,9 @@ from meteorpi_server.outbound.transport import Hop, Reply, Timeouts, Transport
 
 USER_AGENT: Final = "meteorpi"
 
+MAX_HEADER_LENGTH: Final = 1 << 16
+"""Characters of all fields of an answer; what libraries read beyond that differs."""
+
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SMALLEST_CONNECT_SECONDS: Final = 1.0
 
@@ -108,6 +111,7 @@ class Outbound:
                 raise OutboundError(f"{location} takes too long", reason=Reason.TIMEOUT)
             reply = self._ask(location, request, own)
             try:
+                _check_length(reply, location)
                 target = _redirect(reply, location)
                 if target is None:
                     return _checked(reply, location, request, deadline)
@@ -156,6 +160,11 @@ def _fields(location: Location, request: Request, own: Mapping[str, str]) -> dic
         if request.validator is not None:
             fields["If-Range"] = request.validator
     return fields
+
+
+def _check_length(reply: Reply, location: Location) -> None:
+    if sum(len(name) + len(value) for name, value in reply.headers.items()) > MAX_HEADER_LENGTH:
+        raise OutboundError(f"{location} answers with too much of a header", reason=Reason.CUT_OFF)
 
 
 def _redirect(reply: Reply, location: Location) -> Location | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -17,31 +18,19 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _BUFFER_BYTES: Final = 1 << 16
+_DIGITS: Final = re.compile("[0-9]+")
 
 
-class PacedReader(io.RawIOBase):
-    """The bytes of a socket, by a deadline first, and with a limit for every read and for all after `relax`.
+class Pace:
+    """How long each read of one answer may take; begun when the request has been sent.
 
     Args:
-        raw: reads from `sock`; closed with this.
-        sock: its timeout is set before every read.
         head_seconds: time until the header has to be there.
         idle_seconds: time for each read after it.
         total_seconds: time for everything.
     """
 
-    def __init__(
-        self,
-        raw: io.RawIOBase,
-        sock: socket.socket,
-        *,
-        head_seconds: float,
-        idle_seconds: float,
-        total_seconds: float,
-    ) -> None:
-        super().__init__()
-        self._raw = raw
-        self._sock = sock
+    def __init__(self, *, head_seconds: float, idle_seconds: float, total_seconds: float) -> None:
         self._begun = time.monotonic()
         self._deadline = self._begun + min(head_seconds, total_seconds)
         self._total_seconds = total_seconds
@@ -53,16 +42,36 @@ class PacedReader(io.RawIOBase):
         self._deadline = self._begun + self._total_seconds
         self._read_seconds = self._idle_seconds
 
+    def read_seconds(self) -> float:
+        """The timeout of the next read, more than 0; a TimeoutError when the time is over."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return min(left, self._read_seconds)
+
+
+class PacedReader(io.RawIOBase):
+    """The bytes of a socket, read at a pace.
+
+    Args:
+        raw: reads from `sock`; closed with this.
+        sock: its timeout is set before every read.
+        pace: says how long each may take.
+    """
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, pace: Pace) -> None:
+        super().__init__()
+        self._raw = raw
+        self._sock = sock
+        self._pace = pace
+
     def readable(self) -> bool:
         """Always."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         """Read as :class:`io.RawIOBase` says; a TimeoutError when the time is over."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(min(left, self._read_seconds))
+        self._sock.settimeout(self._pace.read_seconds())
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -91,16 +100,28 @@ class PacedResponse(http.client.HTTPResponse):
         **options: Any,
     ) -> None:
         super().__init__(sock, *arguments, **options)
-        self._paced = PacedReader(
-            self.fp.detach(),
-            sock,
+        self._pace = Pace(
             head_seconds=idle_seconds if (limit := sock.gettimeout()) is None else limit,
             idle_seconds=idle_seconds,
             total_seconds=total_seconds,
         )
-        self.fp = io.BufferedReader(self._paced, _BUFFER_BYTES)
+        self.fp = io.BufferedReader(PacedReader(self.fp.detach(), sock, self._pace), _BUFFER_BYTES)
 
     def begin(self) -> None:
-        """Read the header."""
+        """Read the header.
+
+        Raises:
+            http.client.HTTPException: it announces two lengths, or what is none. Libraries differ in what
+                they make of that (RFC 9112 section 6.3), and urllib3 leaves the socket open.
+        """
         super().begin()
-        self._paced.relax()
+        lengths = ",".join(self.headers.get_all("content-length", [])).split(",")
+        if lengths != [""] and not _DIGITS.fullmatch(_only(lengths)):
+            raise http.client.HTTPException("no valid length is announced")
+        self._pace.relax()
+
+
+def _only(values: list[str]) -> str:
+    """What all of `values` are, or nothing."""
+    found = {value.strip() for value in values}
+    return found.pop() if len(found) == 1 else ""

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
-import requests.utils
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -29,7 +28,7 @@ from urllib3.exceptions import (
 from meteorpi_server.outbound.failures import OutboundError, Reason
 from meteorpi_server.outbound.locations import Location
 from meteorpi_server.outbound.pacing import PacedResponse
-from meteorpi_server.outbound.transport import CHUNK_BYTES, Hop, Reply, Timeouts, Transport
+from meteorpi_server.outbound.transport import CHUNK_BYTES, Hop, Reply, Timeouts, Transport, trusting
 
 POOLS: Final = 64
 """Addresses to which idle connections are kept."""
@@ -89,8 +88,7 @@ class PooledTransport(Transport):
 
     def __init__(self, timeouts: Timeouts | None = None, *, ca_file: str | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
-        context = ssl.create_default_context(cafile=ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH)
-        self._pools = _Pools(self._timeouts, context)
+        self._pools = _Pools(self._timeouts, trusting(ca_file))
 
     def send(self, hop: Hop) -> Reply:
         """Make the request; a connection that the source closed while it was idle is opened again."""

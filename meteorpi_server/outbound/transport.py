@@ -7,10 +7,13 @@ same whichever transport is used.
 
 from __future__ import annotations
 
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+import requests.utils
 
 from meteorpi_server.outbound.addresses import Address
 from meteorpi_server.outbound.locations import Location
@@ -97,3 +100,15 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connections that nobody uses; those in use as soon as they are given back."""
+
+
+def trusting(ca_file: str | None = None) -> ssl.SSLContext:
+    """What certificates are compared with, the same for every transport.
+
+    Args:
+        ca_file: PEM file with the certificates to trust instead of the usual ones, or None.
+
+    Raises:
+        OSError: `ca_file` cannot be read.
+    """
+    return ssl.create_default_context(cafile=ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH)

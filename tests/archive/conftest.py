@@ -22,6 +22,7 @@ from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_model import FileRecord, now
 from meteorpi_model.values import truncate_to_milliseconds
 from meteorpi_server import MeteorApp, archive_api
+from meteorpi_server.outbound.choosing import TRANSPORTS, MakeTransport, transport_called
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
 from tests.conftest import OpenDatabase
@@ -93,6 +94,12 @@ def opened(answer: TestResponse) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         assert archive.testzip() is None
         return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+@pytest.fixture(params=TRANSPORTS[1:])
+def transport(request: pytest.FixtureRequest) -> MakeTransport:
+    """Each transport: whatever is tested over it, is true of all."""
+    return transport_called(request.param)
 
 
 @pytest.fixture

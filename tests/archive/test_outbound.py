@@ -22,11 +22,11 @@ from meteorpi_server.outbound import (
     AllowedSources,
     Outbound,
     OutboundError,
-    PooledTransport,
     Reason,
     Request,
     Timeouts,
 )
+from meteorpi_server.outbound.choosing import MakeTransport
 from meteorpi_server.outbound.facts import Facts, ask, ask_all
 from meteorpi_server.outbound.headers import file_name
 from meteorpi_server.outbound.transport import Hop, Reply, Transport
@@ -56,8 +56,8 @@ def source() -> Iterator[FaultySource]:
 
 
 @pytest.fixture
-def outbound() -> Iterator[MakeOutbound]:
-    """Makes clients that may ask `allowed`, and closes them."""
+def outbound(transport: MakeTransport) -> Iterator[MakeOutbound]:
+    """Makes clients that may ask `allowed`, over each transport, and closes them."""
     with ExitStack() as stack:
 
         def make(
@@ -68,8 +68,8 @@ def outbound() -> Iterator[MakeOutbound]:
             max_redirects: int = 5,
         ) -> Outbound:
             policy = AddressPolicy(AllowedSources.parse(allowed), lambda host: (hosts or {})[host])
-            transport = PooledTransport(timeouts, ca_file=None if ca_file is None else str(ca_file))
-            client = Outbound(transport, policy, timeouts=timeouts, max_redirects=max_redirects)
+            made = transport(timeouts, ca_file=None if ca_file is None else str(ca_file))
+            client = Outbound(made, policy, timeouts=timeouts, max_redirects=max_redirects)
             stack.callback(client.close)
             return client
 
@@ -192,7 +192,7 @@ def test_next_address_is_tried_when_one_takes_no_connection(
     assert content(client, f"http://{name}/a") == b"content"
 
 
-@pytest.mark.contract("archive-3.14/addresses")
+@pytest.mark.contract("archive-3.14/addresses", "archive-fpx/transports", "archive-3.14/transports")
 def test_redirects_are_followed_five_times(source: FaultySource, outbound: MakeOutbound) -> None:
     source.routes |= {f"/{number}": redirecting(f"/{number + 1}") for number in range(6)}
     source.routes["/6"] = serving(b"content")
@@ -203,7 +203,9 @@ def test_redirects_are_followed_five_times(source: FaultySource, outbound: MakeO
     assert failure(client, source.url("/loop")).reason is Reason.REDIRECTS
 
 
-@pytest.mark.contract("archive-3.14/headers", "archive-6.7")
+@pytest.mark.contract(
+    "archive-3.14/headers", "archive-6.7", "archive-fpx/transports", "archive-3.14/transports"
+)
 def test_headers_of_the_caller_stay_at_the_first_origin(source: FaultySource, outbound: MakeOutbound) -> None:
     with FaultySource() as other:
         source.routes["/near"] = redirecting("/there")
@@ -276,7 +278,7 @@ def test_headers_are_sent_along(source: FaultySource, outbound: MakeOutbound) ->
     assert {name.lower(): value for name, value in headers.items()}.items() <= sent.items()
 
 
-@pytest.mark.contract("archive-defect-1")
+@pytest.mark.contract("archive-defect-1", "archive-fpx/transports", "archive-3.14/transports")
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -311,7 +313,9 @@ def test_source_that_misbehaves_is_a_failure_never_a_short_content(
     assert error.reason is reason
 
 
-@pytest.mark.contract("archive-fpx/timeout", "archive-defect-21")
+@pytest.mark.contract(
+    "archive-fpx/timeout", "archive-defect-21", "archive-fpx/transports", "archive-3.14/transports"
+)
 @pytest.mark.parametrize("path", ["/silent", "/silent-midway", "/dripping-head", "/endless-continue"])
 def test_source_that_says_nothing_is_given_up(
     source: FaultySource, outbound: MakeOutbound, path: str
@@ -374,7 +378,9 @@ def test_coded_content_is_decoded_and_has_no_size(source: FaultySource, outbound
         assert b"".join(answer) == body
 
 
-@pytest.mark.contract("archive-3.14/prefetch", "archive-defect-18")
+@pytest.mark.contract(
+    "archive-3.14/prefetch", "archive-defect-18", "archive-fpx/transports", "archive-3.14/transports"
+)
 def test_connection_is_kept_for_the_next_file(source: FaultySource, outbound: MakeOutbound) -> None:
     source.routes["/a"] = serving(b"content")
     client = outbound(source.url())
@@ -429,6 +435,58 @@ def test_part_that_does_not_fit_is_refused(
     error = failure(outbound(source.url()), source.url("/a"), start=3, stop=7, validator='"v1"')
 
     assert error.reason is Reason.CHANGED
+
+
+@pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5, 6\r\n",
+        b"Content-Length: 5 bytes\r\n",
+        b"Content-Length: -5\r\n",
+        b"Content-Length: 5\r\n" + b"X-A: 1\r\n" * 150,
+        b"Content-Length: 5\r\nX-A: " + b"x" * 70_000 + b"\r\n",
+        b"Content-Length: 5\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 30_000) for n in range(3)),
+    ],
+    ids=["two lengths", "lengths", "unit", "sign", "many fields", "long field", "long header"],
+)
+def test_answer_that_libraries_read_differently_is_refused_by_all(
+    source: FaultySource, outbound: MakeOutbound, header: bytes
+) -> None:
+    source.routes["/a"] = lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\n" + header + b"\r\nhello")
+
+    assert failure(outbound(source.url()), source.url("/a")).reason is Reason.CUT_OFF
+
+
+@pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
+def test_connection_is_kept_for_the_next_part(source: FaultySource, outbound: MakeOutbound) -> None:
+    source.routes["/a"] = lambda exchange: exchange.file(b"0123456789")
+    client = outbound(source.url())
+
+    for start in range(5):
+        part = Request(url=source.url("/a"), start=start, stop=start + 2, validator='"v1"')
+        with client.get(part) as answer:
+            assert next(iter(answer)) == b"0123456789"[start : start + 2]
+
+    assert len(source.connections) == 1
+
+
+@pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
+def test_content_that_is_read_when_the_client_is_closed_is_whole(
+    source: FaultySource, outbound: MakeOutbound
+) -> None:
+    body = b"x" * 3_000_000
+    source.routes["/a"] = serving(body)
+    client = outbound(source.url())
+
+    with client.get(Request(url=source.url("/a"))) as answer:
+        chunks = iter(answer)
+        first = next(chunks)
+        client.close()
+        rest = b"".join(chunks)
+
+    assert first + rest == body
 
 
 class Authority:
@@ -486,7 +544,7 @@ class Authority:
         return context
 
 
-@pytest.mark.contract("archive-3.14/addresses")
+@pytest.mark.contract("archive-3.14/addresses", "archive-fpx/transports", "archive-3.14/transports")
 def test_certificate_is_compared_with_the_name_though_an_address_is_dialled(
     tmp_path: Path, outbound: MakeOutbound
 ) -> None:

@@ -19,7 +19,8 @@ from meteorpi_server.archiving.prefetch import Prefetcher, Wanted, wanted_of
 from meteorpi_server.archiving.remote import Patience, RemoteSource
 from meteorpi_server.archiving.sending import send
 from meteorpi_server.archiving.sources import Chunks, Source
-from meteorpi_server.outbound import AddressPolicy, AllowedSources, Outbound, PooledTransport, Timeouts
+from meteorpi_server.outbound import AddressPolicy, AllowedSources, Outbound, Timeouts
+from meteorpi_server.outbound.choosing import MakeTransport
 from tests.archive.faulty_source import MISBEHAVIOURS, Exchange, FaultySource, gzipped, serving
 
 BODY = bytes(range(256)) * 4000
@@ -39,16 +40,15 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def outbounds(server: FaultySource) -> Iterator[Callable[[float], Outbound]]:
-    """Makes clients that wait so many seconds for a byte, and closes them."""
+def outbounds(server: FaultySource, transport: MakeTransport) -> Iterator[Callable[[float], Outbound]]:
+    """Makes clients that wait so many seconds for a byte, over each transport, and closes them."""
     with ExitStack() as stack:
 
         def make(seconds: float) -> Outbound:
             timeouts = Timeouts(connect=30, first_byte=seconds, idle=seconds, total=600)
             policy = AddressPolicy(AllowedSources.parse([server.url()]))
-            return stack.enter_context(
-                closing(Outbound(PooledTransport(timeouts), policy, timeouts=timeouts))
-            )
+            made = transport(timeouts, ca_file=None)
+            return stack.enter_context(closing(Outbound(made, policy, timeouts=timeouts)))
 
         yield make
 
@@ -108,7 +108,9 @@ class Breaking:
         return None
 
 
-@pytest.mark.contract("archive-3.12/retries", "archive-fpx/failing-source")
+@pytest.mark.contract(
+    "archive-3.12/retries", "archive-fpx/failing-source", "archive-fpx/transports", "archive-3.14/transports"
+)
 def test_source_that_breaks_off_is_continued_where_it_broke_off(
     server: FaultySource, source: RemoteSource, waits: list[float]
 ) -> None:
@@ -185,7 +187,9 @@ def test_status_that_will_not_change_is_not_tried_again(
     assert len(server.requests) == count
 
 
-@pytest.mark.contract("archive-defect-1", "archive-fpx/failing-source")
+@pytest.mark.contract(
+    "archive-defect-1", "archive-fpx/failing-source", "archive-fpx/transports", "archive-3.14/transports"
+)
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -437,7 +441,9 @@ def test_content_asked_for_out_of_order_is_opened_then() -> None:
         assert b"".join(ahead.open(*contents[0])) == b"a"
 
 
-@pytest.mark.contract("archive-defect-18", "archive-3.14/prefetch")
+@pytest.mark.contract(
+    "archive-defect-18", "archive-3.14/prefetch", "archive-fpx/transports", "archive-3.14/transports"
+)
 def test_archive_of_remote_files_is_whole(server: FaultySource, source: RemoteSource) -> None:
     bodies = {f"/{number:03}": bytes([number]) * (number * 997) for number in range(60)}
     server.routes |= {path: serving(body) for path, body in bodies.items()}
