@@ -282,6 +282,22 @@ class FileStore(ABC):
     def stat(self, file_id: UUID) -> ContentStat | None:
         """What is known without reading the content, None when none is held."""
 
+    def sizes(self, names: Iterable[str]) -> Iterator[int | None]:
+        """How large many contents are; a store that can tell for less than by so many :meth:`stat` does so.
+
+        Args:
+            names: ids, each as its 32 hexadecimal digits in lower case.
+
+        Returns:
+            Bytes of each, in that order; None where no content is held.
+
+        Raises:
+            ValueError: a name is no id; raised where it comes.
+        """
+        for name in names:
+            found = self.stat(UUID(name))
+            yield None if found is None else found.size
+
     @abstractmethod
     def delete(self, file_id: UUID) -> bool:
         """Remove the content; True when there was one. Readers that have started finish."""

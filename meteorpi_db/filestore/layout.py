@@ -71,6 +71,17 @@ class Layout:
         flat, tree = self._prefix + name, f"{self._prefix}{name[:2]}/{name[2:4]}/{name}"
         return (flat, tree, flat) if self.name == "flat" else (tree, flat, tree)
 
+    def first_place(self, name: str) -> str:
+        """Where to look first for a content whose id has these hexadecimal digits.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if not _CONTENT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no id of a content")
+        is_flat = self.name == "flat"
+        return f"{self._prefix}{name}" if is_flat else f"{self._prefix}{name[:2]}/{name[2:4]}/{name}"
+
     def temporary_path(self, file_id: UUID) -> Path:
         """A name nobody else uses, in the directory of the content, so that the last step is a rename."""
         return self.path(file_id).with_name(f"{TEMPORARY_PREFIX}{file_id.hex}-{secrets.token_hex(8)}")

@@ -86,6 +86,17 @@ class ContentsContract(StoreUnderTest):
         assert found.crc32 in (None, stored.crc32)
         assert abs(found.stored_at - now()) < timedelta(minutes=1)
 
+    @pytest.mark.contract("B.1/stat")
+    def test_sizes_of_many_are_told_in_order(self, store: FileStore) -> None:
+        first, second, missing = uuid4(), uuid4(), uuid4()
+        store.put(first, [CONTENT])
+        store.put(second, [LARGE])
+
+        names = [second.hex, missing.hex, first.hex, second.hex]
+        assert list(store.sizes(names)) == [len(LARGE), None, len(CONTENT), len(LARGE)]
+        with pytest.raises(ValueError):
+            list(store.sizes([first.hex, f"../{first.hex}"]))
+
     @pytest.mark.contract("B.1/open", "B.1/stat", "S-106")
     def test_what_is_not_held_is_missing(self, store: FileStore) -> None:
         file_id = uuid4()
