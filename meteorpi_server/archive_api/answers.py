@@ -15,9 +15,8 @@ from meteorpi_server.archive_api.conditions import is_not_modified, wanted_range
 from meteorpi_server.archive_api.refusals import MissingContentsError
 from meteorpi_server.archive_api.service import ArchiveService
 from meteorpi_server.archive_api.transfers import Shipment, Transfer
-from meteorpi_server.archiving import Plan
+from meteorpi_server.archiving import Entry, Plan
 from meteorpi_server.archiving.entry_names import clean_component
-from meteorpi_server.archiving.failures import SourceFailedError
 from meteorpi_server.ranges import MultipartRanges
 
 ZIP_TYPE: Final = "application/zip"
@@ -118,17 +117,10 @@ def _set_headers(response: Response, plan: Plan, name: str) -> None:
 
 def _check_contents(service: ArchiveService, plan: Plan) -> None:
     """Look whether every content is there and as long as it was, before anything is promised."""
-    gone = list(_gone(service, plan))
+    gone: list[Entry] = []
+    for kind in ("record", "path"):
+        entries = [entry for entry in plan.entries if entry.kind == kind]
+        source = service.sources.get(kind)
+        gone += entries if source is None else source.gone(entries)
     if gone:
-        raise MissingContentsError(gone)
-
-
-def _gone(service: ArchiveService, plan: Plan) -> Iterable[str]:
-    for entry in plan.entries:
-        if entry.kind in ("record", "path"):
-            try:
-                service.sources[entry.kind].check(entry)
-            except SourceFailedError:
-                yield entry.name
-            except KeyError:
-                yield entry.name
+        raise MissingContentsError([entry.name for entry in gone])

@@ -30,6 +30,7 @@ from meteorpi_server.archive_api.selecting import (
 from meteorpi_server.archive_api.tree_entries import tree_entries, walk, with_checksums
 from meteorpi_server.archiving import Entry, Form, Plan
 from meteorpi_server.archiving.checksums import Checksums
+from meteorpi_server.archiving.entries import NO_DETAILS
 from meteorpi_server.archiving.entry_names import Names, clean_name
 from meteorpi_server.archiving.sources import Source
 from meteorpi_server.archiving.trees import Tree
@@ -140,7 +141,7 @@ def _record_draft(chosen: ChosenRecord, options: Options, index: int) -> _Draft:
         crc=chosen.facts.crc32,
         mtime=seconds,
         form=Form.STORED if chosen.facts.crc32 is not None else Form.BLOCKS,
-        details={"md5": chosen.facts.md5},
+        details=NO_DETAILS if chosen.facts.crc32 is not None else {"md5": chosen.facts.md5},
     )
     return _Draft(chosen.item, entry, manifest.record_document(chosen), record.mime_type)
 

@@ -91,8 +91,8 @@ def _record_response(service: ArchiveService, entry: Entry) -> Response:
     )
 
 
-def stream_facts(plan: Plan) -> tuple[str | None, int | None]:
+def stream_facts(service: ArchiveService, plan: Plan) -> tuple[str | None, int | None]:
     """Tag and size of the one file of a ticket; no tag where parts of it may not be had."""
     (entry,) = plan.entries
-    md5 = entry.details.get("md5")
-    return md5 if isinstance(md5, str) else None, entry.size
+    etag = service.db.content_facts(UUID(entry.reference)).md5 if entry.kind == "record" else None
+    return etag, entry.size

@@ -172,7 +172,9 @@ def keep_ticket(
         stored = plan.to_bytes()
     except UnicodeEncodeError as error:
         raise RefusedRequestError({"items": ["the name of a file is no text"]}) from error
-    etag, size_bytes = stream_facts(plan) if ticket_type == "stream" else (plan.etag, plan.total_bytes)
+    etag, size_bytes = (
+        stream_facts(service, plan) if ticket_type == "stream" else (plan.etag, plan.total_bytes)
+    )
     return service.register.add_ticket(
         NewTicket(
             ticket_type=ticket_type,

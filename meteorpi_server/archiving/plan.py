@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from itertools import repeat
+from typing import Any, Final
 
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_server.archiving import zip_format
@@ -19,7 +20,7 @@ from meteorpi_server.archiving.zip_layout import ZipLayout
 
 __all__ = ["Entry", "Form", "OnError", "Plan"]
 
-_MAGIC: Final = b"MPA1"
+_MAGIC: Final = b"MPA2"
 _ETAG_DIGITS: Final = 40
 _FORMS: Final = {form.value: form for form in Form}
 
@@ -46,11 +47,13 @@ class Plan:
         entries: in order.
         comment: of the archive, at most 65,535 bytes.
         on_error: what becomes of URLs that fail; but for ABORT, a plan with URLs has no length beforehand.
+        kept_etag: the tag, where it was found when the plan was made.
     """
 
     entries: tuple[Entry, ...]
     comment: bytes = b""
     on_error: OnError = OnError.ABORT
+    kept_etag: str | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def is_sized(self) -> bool:
@@ -84,8 +87,8 @@ class Plan:
 
         The directory of an archive says all that decides its bytes, but for the encoder of deflated bodies.
         """
-        if not self.is_resumable:
-            return None
+        if self.kept_etag is not None or not self.is_resumable:
+            return self.kept_etag
         digest = hashlib.sha256(b"meteorpi archive layout %d\0" % zip_format.LAYOUT_VERSION)
         for piece in self.layout.pieces(self.layout.directory_start):
             digest.update(piece)  # type: ignore[arg-type]  # behind the contents there are no slices
@@ -109,7 +112,7 @@ class Plan:
 
     def to_bytes(self) -> bytes:
         """The plan in a compact form that :meth:`from_bytes` reads."""
-        columns = [
+        columns: list[list[Any]] = [
             [entry.name for entry in self.entries],
             [entry.kind for entry in self.entries],
             [entry.reference for entry in self.entries],
@@ -121,7 +124,14 @@ class Plan:
             [base64.b64encode(entry.body).decode() if entry.body else "" for entry in self.entries],
             [dict(entry.details) if entry.details else None for entry in self.entries],
         ]
-        head = {"comment": base64.b64encode(self.comment).decode(), "on_error": self.on_error.value}
+        columns = [_once(column) for column in columns]
+        head = {
+            "entries": len(self.entries),
+            "comment": base64.b64encode(self.comment).decode(),
+            "on_error": self.on_error.value,
+            "layout": zip_format.LAYOUT_VERSION,
+            "etag": self.etag,
+        }
         text = json.dumps([head, columns], separators=(",", ":"))
         return _MAGIC + zlib.compress(text.encode(), 1)
 
@@ -136,10 +146,30 @@ class Plan:
             raise InvalidDocumentError("these bytes are no plan of an archive of this version")
         try:
             head, columns = json.loads(zlib.decompress(stored[len(_MAGIC) :]))
-            entries = tuple(map(_entry, *columns))
-            return cls(entries, base64.b64decode(head["comment"]), OnError(head["on_error"]))
+            entries = tuple(map(_entry, *(_each(column, head["entries"]) for column in columns)))
+            # Of another layout the bytes are others, and so is the tag.
+            etag = head["etag"] if head["layout"] == zip_format.LAYOUT_VERSION else None
+            return cls(entries, base64.b64decode(head["comment"]), OnError(head["on_error"]), etag)
         except (zlib.error, ValueError, TypeError, KeyError) as error:
             raise InvalidDocumentError("the plan of an archive is damaged") from error
+
+
+def _once(column: list[Any]) -> list[Any]:
+    """A column that has the same value in every place, as many have, as that value alone."""
+    return column[:1] if len(column) > 1 and column.count(column[0]) == len(column) else column
+
+
+def _each(column: list[Any], count: int) -> Iterable[Any]:
+    """The column that :func:`_once` was given.
+
+    Raises:
+        ValueError: it is of another length.
+    """
+    if len(column) == 1:
+        return repeat(column[0], count)
+    if len(column) != count:
+        raise ValueError("the columns of a plan differ in length")
+    return column
 
 
 def _entry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
@@ -76,6 +76,18 @@ class Source(ABC):
             SourceFailedError: it is not.
         """
 
+    def gone(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Those of `entries` that :meth:`check` refuses.
+
+        Raises:
+            UnavailableError: nobody can tell at present.
+        """
+        for entry in entries:
+            try:
+                self.check(entry)
+            except SourceFailedError:
+                yield entry
+
 
 class TextSource(Source):
     """Contents that the plan itself holds, such as a manifest."""
@@ -123,6 +135,14 @@ class RecordSource(Source):
         if found is None:
             raise SourceFailedError("no content is held", reason=Reason.MISSING)
         _compare_sizes(found.size, entry)
+
+    def gone(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """See :meth:`Source.gone`; told by sizes alone, for there may be thousands."""
+        listed = list(entries)
+        sizes = self._store.sizes(entry.reference for entry in listed)
+        for entry, size in zip(listed, sizes, strict=True):
+            if size is None or (size != entry.size and entry.size is not None):
+                yield entry
 
 
 def _store_failure(error: Exception) -> SourceFailedError:
