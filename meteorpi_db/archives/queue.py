@@ -11,14 +11,19 @@ processes that ask; their clocks must agree to a few seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
+from meteorpi_db.archives import downloads
 from meteorpi_db.archives import queue_rows as rows
-from meteorpi_db.archives.queue_state import QueueRules, QueueState, Refusal, Standing, milliseconds
+from meteorpi_db.archives.downloads import Download, link_digest
+from meteorpi_db.archives.forecast import seconds_until_turn
+from meteorpi_db.archives.queue_state import Place, QueueRules, QueueState, Refusal, Standing, milliseconds
+from meteorpi_db.archives.turns import in_order
 from meteorpi_db.connections import Transactions
 from meteorpi_model.errors import ConflictError, NotFoundError
 from meteorpi_model.values import Clock, now, utc_datetime_to_milliseconds
@@ -71,7 +76,7 @@ class ArchiveQueue:
                 if row.waiter not in ("", waiter):
                     raise AlreadyWaitingError("somebody waits with this ticket already")
                 rows.see_waiter(connection, ticket_id, waiter, self._now())
-            return self._state(connection).standing(ticket_id)
+            return self._standing(connection, ticket_id)
 
         return self._transactions.write(operation)
 
@@ -83,16 +88,17 @@ class ArchiveQueue:
         """
         with self._transactions.reading() as connection:
             state = self._state(connection)
+            standing = self._with_forecast(connection, state, state.standing(ticket_id), ticket_id)
         row = state.row_of(ticket_id)
         is_due = row is not None and row.seen_at + self._refresh() <= state.time and row.waiter == waiter
         if not is_due and not state.over() and state.next() is None:
-            return state.standing(ticket_id)
+            return standing
 
         def operation(connection: Connection) -> Standing:
             rows.next_number(connection)
             rows.see_waiter(connection, ticket_id, waiter, self._now(), only_if=waiter)
             self._settle(connection)
-            return self._state(connection).standing(ticket_id)
+            return self._standing(connection, ticket_id)
 
         return self._transactions.write(operation)
 
@@ -112,7 +118,7 @@ class ArchiveQueue:
     def standing(self, ticket_id: UUID) -> Standing:
         """How things are with a ticket, for somebody who does not wait with it; changes nothing."""
         with self._transactions.reading() as connection:
-            return self._state(connection).standing(ticket_id)
+            return self._standing(connection, ticket_id)
 
     def length(self) -> int:
         """How many tickets wait."""
@@ -141,42 +147,57 @@ class ArchiveQueue:
             refusal = self._state(connection, {owner}).refusal(ticket_id, owner)
             if refusal is not None:
                 return refusal
-            download_id, time = uuid4(), self._now()
+            link, time = link_digest(str(ticket_id)), self._now()
+            begun = Download(
+                download_id=uuid4(), process=process, link=link, owner=owner, ticket_id=ticket_id
+            )
             rows.set_active(connection, ticket_id, owner, rows.next_number(connection), time)
-            rows.add_download(connection, download_id, ticket_id, process, time)
-            return download_id
+            downloads.add(connection, begun, time)
+            return begun.download_id
 
         return self._transactions.write(operation)
 
-    def renew(self, download_ids: Iterable[UUID]) -> set[UUID]:
+    def renew(
+        self, download_ids: Iterable[UUID], progress: Mapping[UUID, Download] | None = None
+    ) -> set[UUID]:
         """Give a sign of life of downloads, well within `download_seconds`.
+
+        Args:
+            download_ids: which ones.
+            progress: how far they are, as far as that is known.
 
         Returns:
             Those that have to end, because the ticket was withdrawn or deleted, or because they were taken to
             be dead and somebody else may have the slot.
         """
         wanted = list(download_ids)
-        return self._transactions.write(lambda connection: rows.renew(connection, wanted, self._now()))
+        found = progress or {}
+        return self._transactions.write(
+            lambda connection: downloads.renew(connection, wanted, self._now(), found)
+        )
 
     def end(self, download_id: UUID) -> None:
         """End a download; its slot goes on at once when it was the last one of its ticket."""
 
         def operation(connection: Connection) -> None:
             rows.next_number(connection)
-            rows.remove_download(connection, download_id)
+            downloads.remove(connection, download_id)
             self._settle(connection)
 
         self._transactions.write(operation)
 
     def settle(self) -> None:
-        """Free what was held by waiters and processes that are gone, and hand it on."""
-        self._transactions.write(self._settle)
+        """Free what was held by waiters and processes that are gone, and hand it on, if there is any."""
+        with self._transactions.reading() as connection:
+            state = self._state(connection)
+        if state.over() or state.next() is not None:
+            self._transactions.write(self._settle)
 
     # --- inside a transaction --------------------------------------------------------------------------
 
     def _settle(self, connection: Connection) -> None:
         rows.next_number(connection)  # first: the time that is asked next must not be older than the rows
-        rows.remove_dead_downloads(connection, self._dead_since())
+        downloads.remove_dead(connection, self._dead_since())
         rows.remove(connection, self._state(connection).over())
         self._hand_out(connection)
 
@@ -188,13 +209,31 @@ class ArchiveQueue:
         while (one := self._state(connection).next()) is not None:
             rows.reserve(connection, one, until, rows.next_number(connection))
 
+    def _standing(self, connection: Connection, ticket_id: UUID) -> Standing:
+        state = self._state(connection)
+        return self._with_forecast(connection, state, state.standing(ticket_id), ticket_id)
+
+    def _with_forecast(
+        self, connection: Connection, state: QueueState, standing: Standing, ticket_id: UUID
+    ) -> Standing:
+        if standing.place is not Place.WAITING:
+            return standing
+        order = [one.ticket_id for one in in_order(state.waiting(), state.turns)]
+        seconds = seconds_until_turn(
+            order[: order.index(ticket_id)],
+            [row.ticket_id for row in state.rows if not row.is_waiting],
+            downloads.running(connection, self._dead_since()),
+            rows.sizes_of(connection, [row.ticket_id for row in state.rows]),
+        )
+        return replace(standing, eta_seconds=seconds)
+
     def _state(self, connection: Connection, owners: Iterable[str] = ()) -> QueueState:
         found = rows.all_rows(connection)
         wanted = {row.owner for row in found if row.is_waiting}.union(owners)
         return QueueState(
             rules=self.rules,
             rows=found,
-            connections=rows.connections(connection, self._dead_since()),
+            connections=downloads.connections(connection, self._dead_since()),
             turns=rows.last_turns(connection),
             limits=rows.limits_of(connection, wanted),
             time=self._now(),

@@ -1,4 +1,4 @@
-"""The rows of the queue and of running downloads: plain reading and writing, without any rule."""
+"""The rows of the queue: plain reading and writing, without any rule."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from meteorpi_db import limits, tables
 from meteorpi_db.archives import clients
-from meteorpi_db.archives.tables import archive_downloads, archive_queue, archive_tickets, archive_turns
+from meteorpi_db.archives.tables import archive_queue, archive_tickets, archive_turns
 from meteorpi_db.archives.tickets import Owner
 from meteorpi_db.archives.turns import Waiting
 from meteorpi_db.dialects import in_chunks, insert_ignore
@@ -22,7 +22,6 @@ ACTIVE: Final = 2
 CLIENT_PREFIX: Final = "client:"
 
 _QUEUE = archive_queue
-_DOWNLOAD = archive_downloads
 _TURN = archive_turns
 _ALL: Final = "*"
 
@@ -194,49 +193,13 @@ def set_active(connection: Connection, ticket_id: UUID, owner: str, number: int,
         _add(connection, ticket_id, owner, "", number, time, ACTIVE)
 
 
-def connections(connection: Connection, seen_after: int) -> dict[UUID, int]:
-    """Number of downloads with a sign of life since then, of each ticket that has any."""
-    statement = (
-        select(_DOWNLOAD.c.ticket_id, func.count().label("number"))
-        .where(_DOWNLOAD.c.seen_at > seen_after)
-        .group_by(_DOWNLOAD.c.ticket_id)
-    )
-    return {row.ticket_id: row.number for row in connection.execute(statement)}
-
-
-def add_download(connection: Connection, download_id: UUID, ticket_id: UUID, process: str, time: int) -> None:
-    """Note a download that begins."""
-    connection.execute(
-        insert(_DOWNLOAD).values(
-            download_id=download_id,
-            ticket_id=ticket_id,
-            process=limits.checked_text(process, "process", tables.NAME_LENGTH),
-            started_at=time,
-            seen_at=time,
+def sizes_of(connection: Connection, ticket_ids: Collection[UUID]) -> dict[UUID, int | None]:
+    """Bytes of the archives of tickets, None where that is not known."""
+    found: dict[UUID, int | None] = {}
+    ticket = archive_tickets
+    for chunk in in_chunks(connection, ticket_ids):
+        rows = connection.execute(
+            select(ticket.c.ticket_id, ticket.c.size_bytes).where(ticket.c.ticket_id.in_(chunk))
         )
-    )
-
-
-def remove_download(connection: Connection, download_id: UUID) -> None:
-    """Note that a download has ended."""
-    connection.execute(delete(_DOWNLOAD).where(_DOWNLOAD.c.download_id == download_id))
-
-
-def remove_dead_downloads(connection: Connection, seen_until: int) -> None:
-    """Delete downloads without a sign of life since then."""
-    connection.execute(delete(_DOWNLOAD).where(_DOWNLOAD.c.seen_at <= seen_until))
-
-
-def renew(connection: Connection, download_ids: Collection[UUID], time: int) -> set[UUID]:
-    """Note that downloads go on; gives those that must not."""
-    alive: set[UUID] = set()
-    for chunk in in_chunks(connection, download_ids):
-        is_mine = _DOWNLOAD.c.download_id.in_(chunk)
-        connection.execute(update(_DOWNLOAD).where(is_mine).values(seen_at=time))
-        going_on = select(_DOWNLOAD.c.download_id).where(
-            is_mine,
-            archive_tickets.c.ticket_id == _DOWNLOAD.c.ticket_id,
-            archive_tickets.c.is_withdrawn.is_(False),
-        )
-        alive.update(connection.execute(going_on).scalars())
-    return set(download_ids) - alive
+        found |= {row.ticket_id: row.size_bytes for row in rows}
+    return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
 from uuid import UUID
 
+from meteorpi_db.archives.downloads import DOWNLOAD_SECONDS
 from meteorpi_db.archives.queue_rows import QueueRow
-from meteorpi_db.archives.register import DOWNLOAD_SECONDS
 from meteorpi_db.archives.turns import Waiting, in_order, next_of
 
 PARALLEL_CONNECTIONS: Final = 4
@@ -54,11 +54,13 @@ class Standing:
         position: rank in the queue + slots in use - slots, at least 0 while it waits; negative means that it
             may be downloaded.
         connections: that take bytes now.
+        eta_seconds: how long it will wait yet, as far as that can be told; that alone is no change.
     """
 
     place: Place
     position: int
     connections: int = 0
+    eta_seconds: float | None = field(default=None, compare=False)
 
     @property
     def is_available(self) -> bool:

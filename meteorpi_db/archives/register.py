@@ -10,6 +10,7 @@ from sqlalchemy import delete
 
 from meteorpi_db.archives import checksums, clients, tickets
 from meteorpi_db.archives.clients import Client, Limits, Rights
+from meteorpi_db.archives.downloads import DOWNLOAD_SECONDS
 from meteorpi_db.archives.tables import TABLES
 from meteorpi_db.archives.tickets import NewTicket, Owner, Ticket
 from meteorpi_db.connections import Transactions
@@ -17,8 +18,6 @@ from meteorpi_model.values import Clock, JsonObject, now, utc_datetime_to_millis
 
 PAGE_TICKETS: Final = 10
 RESUME_GRACE_SECONDS: Final = 3600.0
-DOWNLOAD_SECONDS: Final = 120.0
-"""A download that takes no bytes for so long is given up, and so is one whose process was killed."""
 
 
 class ArchiveRegister:

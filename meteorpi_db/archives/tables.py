@@ -125,11 +125,15 @@ archive_downloads = Table(
         "ticket_id",
         Identifier,
         ForeignKey("archive_tickets.ticket_id", ondelete="CASCADE"),
-        nullable=False,
     ),
     Column("process", ExactText(NAME_LENGTH), nullable=False),
+    # A digest: directories have no ticket, and their names are secrets.
+    Column("link", HexDigest(64), nullable=False),
+    Column("owner", ExactText(OWNER_LENGTH), nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+    Column("sent_bytes", BigInteger, nullable=False, default=0),
+    Column("total_bytes", BigInteger),
     Index("ix_archive_download_ticket", "ticket_id", info=ASCENDING_ONLY),
 )
 

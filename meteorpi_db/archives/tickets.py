@@ -70,6 +70,7 @@ class NewTicket:
         max_downloads: complete downloads after which it is used up; 0 for any number.
         published_as: name under which it is found as well, or None.
         idempotency_key: a repetition of the owner's request with the same key gets the same ticket.
+        ticket_id: of a ticket that has been given out elsewhere; None makes one.
     """
 
     ticket_type: str
@@ -83,6 +84,7 @@ class NewTicket:
     max_downloads: int = 0
     published_as: str | None = None
     idempotency_key: str | None = None
+    ticket_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ def create(connection: Connection, new: NewTicket, now: int) -> Ticket:
         if same is not None and same.created_at > now - 1000 * IDEMPOTENCY_SECONDS:
             return _ticket_of(same)
         _forget_request(connection, _TICKET.c.idempotency == idempotency)
-    ticket_id = uuid4()
+    ticket_id = new.ticket_id or uuid4()
     connection.execute(insert(_TICKET).values(_row_of(new, ticket_id, idempotency, now)))
     plan = base64.b64encode(new.plan).decode("ascii")
     connection.execute(insert(_PLAN).values(ticket_id=ticket_id, plan=plan))
@@ -308,7 +310,8 @@ def sweep(connection: Connection, now: int, seen_after: int) -> int:
         now: milliseconds.
         seen_after: tickets with a download that gave a sign of life since then stay until it has ended.
     """
-    running = select(archive_downloads.c.ticket_id).where(archive_downloads.c.seen_at > seen_after)
+    ticket_id = archive_downloads.c.ticket_id
+    running = select(ticket_id).where(archive_downloads.c.seen_at > seen_after, ticket_id.is_not(None))
     is_idle = not_(_TICKET.c.ticket_id.in_(running))
     removed = connection.execute(delete(_TICKET).where(_TICKET.c.expires_at <= now, is_idle)).rowcount
     used_up = select(_TICKET.c.ticket_id).where(_TICKET.c.available_until <= now, is_idle)

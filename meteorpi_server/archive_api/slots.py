@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 from uuid import UUID
 
+from meteorpi_db.archives.downloads import DOWNLOAD_SECONDS
 from meteorpi_db.archives.queue import ArchiveQueue
 from meteorpi_db.archives.queue_state import Refusal
-from meteorpi_db.archives.register import DOWNLOAD_SECONDS
 from meteorpi_model.errors import NotAllowedError, TooManyAttemptsError, UnavailableError
 
 _RENEWALS: Final = 4  # in the time after which a download is taken to be dead

@@ -13,9 +13,10 @@ import pytest
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.clients import Limits
+from meteorpi_db.archives.downloads import DOWNLOAD_SECONDS
 from meteorpi_db.archives.queue import AlreadyWaitingError, ArchiveQueue
 from meteorpi_db.archives.queue_state import Place, QueueRules, Refusal
-from meteorpi_db.archives.register import DOWNLOAD_SECONDS, ArchiveRegister
+from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_db.archives.tickets import NewTicket, Owner
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model.errors import NotFoundError
