@@ -16,6 +16,7 @@ Source:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,15 +33,21 @@ OFFLOAD_VARIABLE: Final = "METEORPI_OFFLOAD"
 OFFLOAD_HEADER: Final = "X-Meteorpi-Offload"
 """Header of a request with which the trusted proxy says the same."""
 
+PREFIX_HEADER: Final = "X-Forwarded-Prefix"
+"""Header of a request with which the trusted proxy says what it took away at the front of the path."""
+
 INTERNAL_PREFIX: Final = "/_meteorpi_files"
 """Where nginx keeps the contents of files, out of the reach of callers: this, and the path."""
 
 _OFFLOAD_KEY: Final = "HTTP_" + OFFLOAD_HEADER.upper().replace("-", "_")
+_PREFIX_KEY: Final = "HTTP_" + PREFIX_HEADER.upper().replace("-", "_")
+_PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
 def behind_web_server(application: WSGIApplication, settings: Settings) -> WSGIApplication:
     """`application` for a script that a web server starts, whichever that is."""
-    return believing_proxy(with_address_as_sent(application), settings.trusted_proxy)
+    # The path that a proxy took away is put in front last: nobody else knows of it.
+    return with_address_as_sent(believing_proxy(application, settings.trusted_proxy))
 
 
 def with_address_as_sent(application: WSGIApplication) -> WSGIApplication:
@@ -62,12 +69,17 @@ def with_address_as_sent(application: WSGIApplication) -> WSGIApplication:
 
 
 def believing_proxy(application: WSGIApplication, proxy: str) -> WSGIApplication:
-    """`application` that learns from `proxy`, an address, what that can do, and from nobody else."""
+    """`application` that learns from `proxy`, an address, and from nobody else: what that can do, and what it
+    took away at the front of the path, so that links lead back through it."""
 
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         offer = environ.pop(_OFFLOAD_KEY, "")
-        if offer and proxy and environ.get("REMOTE_ADDR") == proxy:
-            environ[OFFLOAD_VARIABLE] = offer
+        prefix = environ.pop(_PREFIX_KEY, "").rstrip("/")
+        if proxy and environ.get("REMOTE_ADDR") == proxy:
+            if offer:
+                environ[OFFLOAD_VARIABLE] = offer
+            if _PREFIX.fullmatch(prefix):
+                environ["SCRIPT_NAME"] = prefix + environ.get("SCRIPT_NAME", "")
         return application(environ, start_response)
 
     return run

@@ -75,6 +75,28 @@ def test_offers_are_taken_from_the_trusted_proxy_only(proxy: str, address: str, 
         assert found.get("METEORPI_OFFLOAD") == offer
 
 
+@pytest.mark.contract("archive-3.22", "archive-3.1/attach")
+@pytest.mark.parametrize(
+    ("address", "said", "script"),
+    [
+        ("127.0.0.1", "/site/files", "/site/files"),
+        ("127.0.0.1", "/files/", "/files"),
+        ("127.0.0.1", "files", ""),
+        ("127.0.0.1", "//elsewhere.example", ""),
+        ("127.0.0.1", "/a b", ""),
+        ("192.0.2.1", "/files", ""),
+    ],
+)
+def test_prefix_is_taken_from_the_trusted_proxy_only(address: str, said: str, script: str) -> None:
+    environ = {"HTTP_X_FORWARDED_PREFIX": said, "REMOTE_ADDR": address, "REQUEST_URI": "/archive/"}
+    settings = Settings(trusted_proxy="127.0.0.1")
+
+    found = seen(lambda application: behind_web_server(application, settings), environ)
+
+    assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == (script, "/archive/")
+    assert "HTTP_X_FORWARDED_PREFIX" not in found
+
+
 @pytest.mark.contract("issue-3.1/offload")
 @pytest.mark.parametrize(
     ("setting", "offer", "path", "header"),
