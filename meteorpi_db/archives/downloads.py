@@ -83,7 +83,9 @@ class Downloads:
             time = utc_datetime_to_milliseconds(self._clock())
             over = {each.download_id for each in going_on if not _ticket_is_there(connection, each.ticket_id)}
             for each in going_on:
-                if each.download_id not in over and not see(connection, each, time):
+                if each.download_id in over:
+                    remove(connection, each.download_id)
+                elif not see(connection, each, time):
                     add(connection, each, time)
             remove_dead(connection, time - round(1000 * DOWNLOAD_SECONDS))
             return over
