@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
@@ -33,6 +33,7 @@ def archive_response(
     ticket_id: uuid.UUID | None = None,
     owner: str = "",
     most_of_owner: int | None = None,
+    password: str | None = None,
 ) -> Response:
     """The answer to the current GET or HEAD request for the archive of `plan`.
 
@@ -44,6 +45,7 @@ def archive_response(
         ticket_id: of the ticket whose state is kept, or None.
         owner: of the ticket, whose downloads are counted together.
         most_of_owner: so many at the same time; None for no limit of its own.
+        password: what the contents are encrypted with, or None.
 
     Raises:
         PreconditionFailed, RequestedRangeNotSatisfiable: as the headers of the request demand.
@@ -57,7 +59,7 @@ def archive_response(
     elif plan.is_sized:
         _set_length(response, plan)
     if request.method == "GET" and response.status_code != 304:
-        shipment = _shipment(plan, link, ticket_id, response)
+        shipment = replace(_shipment(plan, link, ticket_id, response), password=password)
         slot = service.slot(link, ticket_id, owner, most_of_owner)
         try:
             if shipment.is_whole:

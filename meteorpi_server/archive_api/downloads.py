@@ -9,6 +9,7 @@ from meteorpi_model.errors import NotAllowedError
 from meteorpi_server.archive_api.answers import archive_response
 from meteorpi_server.archive_api.conditions import goes_on_with
 from meteorpi_server.archive_api.makers import current_maker
+from meteorpi_server.archive_api.passwords import password_of
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
 from meteorpi_server.archive_api.stream_tickets import stream_ticket
@@ -56,4 +57,5 @@ def ticket_response(service: ArchiveService, ticket: Ticket) -> ResponseReturnVa
         ticket_id=ticket.ticket_id,
         owner=ticket.owner.key,
         most_of_owner=most_of_owner,
+        password=password_of(service.db, ticket),
     )

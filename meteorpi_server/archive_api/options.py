@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
 from meteorpi_model.documents import as_count, as_text
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.values import JsonObject
+from meteorpi_server.archive_api.passwords import read_password, wrong_hint
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archiving import OnError
 from meteorpi_server.settings import Settings
@@ -44,6 +45,8 @@ class Options:
         publish: also reachable below ``/archive/``, under a name of its own.
         allow_empty: make an archive of nothing rather than refuse it.
         comment: of the archive.
+        password: what contents are encrypted with; None for not at all.
+        password_hint: for whoever has to remember it; shown to everybody with the link.
     """
 
     filename: str = "collection.zip"
@@ -60,14 +63,12 @@ class Options:
     publish: bool = False
     allow_empty: bool = False
     comment: str = ""
+    password: str | None = field(default=None, repr=False)
+    password_hint: str = ""
 
     def as_dict(self) -> JsonObject:
-        """As a ticket keeps them."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-
-NOT_OFFERED: Final = frozenset({"password", "password_hint"})
-"""Options of the contract that this node does not know yet."""
+        """As a ticket keeps them; of a password nothing is among them."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "password"}
 
 
 def read_options(document: Mapping[str, object], settings: Settings) -> Options:
@@ -84,6 +85,9 @@ def read_options(document: Mapping[str, object], settings: Settings) -> Options:
             values[name] = _read_option(name, value)
         except InvalidDocumentError as error:
             errors[name] = [error.detail]
+    hint = wrong_hint(values.get("password"), values.get("password_hint", ""))
+    if hint is not None and not errors:
+        errors["password_hint"] = [hint]
     if "ttl" not in errors and values["ttl"] > settings.archive_max_ttl:
         errors["ttl"] = [f"a link can be good for {settings.archive_max_ttl} seconds at most"]
     if errors:
@@ -92,8 +96,6 @@ def read_options(document: Mapping[str, object], settings: Settings) -> Options:
 
 
 def _read_option(name: str, value: object) -> object:
-    if name in NOT_OFFERED:
-        raise InvalidDocumentError("this node does not offer this option")
     if name not in _READERS:
         raise InvalidDocumentError("unknown option")
     return _READERS[name](value)
@@ -141,6 +143,12 @@ def _comment(value: object) -> str:
     return comment
 
 
+def _hint(value: object) -> str:
+    hint = as_text(value)
+    _encoded(hint, _NAME_BYTES)
+    return hint
+
+
 def _encoded(text: str, most: int) -> None:
     try:
         length = len(text.encode())
@@ -159,10 +167,10 @@ def _layout(value: object) -> str:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise InvalidDocumentError(f"a layout that cannot be read: {error}") from error
-    for _, field, form, conversion in parts:
-        if field is not None and (field not in LAYOUT_FIELDS or form or conversion):
+    for _, name, form, conversion in parts:
+        if name is not None and (name not in LAYOUT_FIELDS or form or conversion):
             raise InvalidDocumentError(f"a layout has the fields {', '.join(sorted(LAYOUT_FIELDS))}")
-    if not any(field in {"name", "id", "index"} for _, field, _, _ in parts):
+    if not any(name in {"name", "id", "index"} for _, name, _, _ in parts):
         raise InvalidDocumentError("a layout has to hold one of name, id and index")
     return template
 
@@ -182,4 +190,6 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "publish": _as_flag,
     "allow_empty": _as_flag,
     "comment": _comment,
+    "password": read_password,
+    "password_hint": _hint,
 }

@@ -18,6 +18,7 @@ from meteorpi_server.archive_api.compressing import compressed, deflated_body
 from meteorpi_server.archive_api.items import DirectoryItem, Item, UrlItem
 from meteorpi_server.archive_api.naming import RECORD_LAYOUT, record_path
 from meteorpi_server.archive_api.options import Options
+from meteorpi_server.archive_api.passwords import under_password
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archive_api.remote_items import NumberedUrl, RemoteItems
 from meteorpi_server.archive_api.selecting import (
@@ -103,12 +104,12 @@ def make_plan(planner: Planner, items: Sequence[Item], options: Options, now: da
     drafts += _url_drafts(planner, items, options, now)
     drafts.sort(key=lambda draft: draft.item)  # stable: each item keeps its order
     _check_amount(planner.settings, drafts, options, left_out)
-    drafts = _compressed(planner, drafts, options)
+    drafts = _in_their_forms(planner, drafts, options)
     with_manifest = bool(selection.records) if options.manifest is None else options.manifest
     entries = _named(drafts, options, with_manifest)
     if with_manifest:
         listing = _manifest_entry(planner, items, drafts, entries, left_out, now)
-        entries.insert(0, listing if options.compression == "store" else deflated_body(listing))
+        entries.insert(0, _in_its_form(listing, options))
     plan = Plan(tuple(entries), options.comment.encode(), options.on_error)
     return Planned(plan=plan, left_out=left_out)
 
@@ -189,13 +190,22 @@ def _check_amount(
         raise RefusedRequestError({"items": [f"there is nothing to put into the archive{reason}"]})
 
 
-def _compressed(planner: Planner, drafts: list[_Draft], options: Options) -> list[_Draft]:
-    """The same, those to be deflated in that form."""
-    if options.compression == "store":
+def _in_their_forms(planner: Planner, drafts: list[_Draft], options: Options) -> list[_Draft]:
+    """The same, deflated and encrypted as `options` have it."""
+    if options.compression == "store" and options.password is None:
         return drafts
-    sources = planner.sources
-    entries = (compressed(each.entry, each.media_type, options.compression, sources) for each in drafts)
-    return [replace(draft, entry=entry) for draft, entry in zip(drafts, entries, strict=True)]
+    formed = []
+    for draft in drafts:
+        entry = compressed(draft.entry, draft.media_type, options.compression, planner.sources)
+        formed.append(replace(draft, entry=entry if options.password is None else under_password(entry)))
+    return formed
+
+
+def _in_its_form(listing: Entry, options: Options) -> Entry:
+    """The manifest, deflated or encrypted as `options` have it."""
+    if options.password is not None:
+        return under_password(listing)
+    return listing if options.compression == "store" else deflated_body(listing)
 
 
 def _named(drafts: Sequence[_Draft], options: Options, with_manifest: bool) -> list[Entry]:

@@ -56,8 +56,10 @@ def stream_options(options: Options) -> Options:
     """The options of a ticket for one file as it is, which has no manifest and is not deflated.
 
     Raises:
-        RefusedRequestError: the number of its downloads is to be counted.
+        RefusedRequestError: the number of its downloads is to be counted, or it is to have a password.
     """
+    if options.password is not None:
+        raise RefusedRequestError({"options": {"password": ["a stream is sent as it is"]}})
     if options.once or options.max_downloads:
         raise RefusedRequestError({"options": {"once": ["downloads of a stream are not counted"]}})
     return replace(options, manifest=False, compression="store")

@@ -18,6 +18,7 @@ from meteorpi_model.errors import InvalidDocumentError, NotAllowedError, NotFoun
 from meteorpi_model.values import JsonObject, parse_hex_id
 from meteorpi_server.archive_api.makers import Maker, current_maker, maker_if_known, needs_maker
 from meteorpi_server.archive_api.options import Options
+from meteorpi_server.archive_api.passwords import sealed_password
 from meteorpi_server.archive_api.planning import Planned, make_plan
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archive_api.requests import check_rights, read_ticket_request
@@ -129,6 +130,7 @@ def list_tickets() -> ResponseReturnValue:
         "bytes_sent": _COUNT,
         "active_downloads": _COUNT,
         "errors": _OBJECTS,
+        "password_hint": _TEXT,
     },
     problems=[404],
 )
@@ -182,7 +184,7 @@ def keep_ticket(
             entries=len(plan.entries),
             expires_at=service.db.clock() + timedelta(seconds=options.ttl),
             owner=maker.owner,
-            options=ticket_options(options, planned.left_out),
+            options=ticket_options(options, planned.left_out) | sealed_password(service.db, options.password),
             etag=etag,
             size_bytes=size_bytes,
             max_downloads=1 if options.once else options.max_downloads,
@@ -272,7 +274,13 @@ def _state_document(ticket: Ticket, service: ArchiveService) -> JsonObject:
         "bytes_sent": ticket.bytes_sent,
         "active_downloads": active if standing is None else standing.connections,
         "errors": list(ticket.errors),
+        **_hint_document(ticket),
     }
+
+
+def _hint_document(ticket: Ticket) -> JsonObject:
+    hint = ticket.options.get("password_hint")
+    return {"password_hint": hint} if hint else {}
 
 
 def _size_document(ticket: Ticket) -> JsonObject:

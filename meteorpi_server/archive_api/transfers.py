@@ -42,6 +42,7 @@ class Shipment:
         ticket_id: of the ticket whose state is kept, or None.
         ranges: parts of it; none for the whole.
         several: how more than one part is put together.
+        password: what the contents are encrypted with, or None.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class Shipment:
     ticket_id: UUID | None = None
     ranges: Sequence[ByteRange] = ()
     several: MultipartRanges | None = None
+    password: str | None = field(default=None, repr=False)
 
     @property
     def is_whole(self) -> bool:
@@ -186,7 +188,7 @@ def _chunks(service: ArchiveService, shipment: Shipment, report: Report) -> Gene
     plan = shipment.plan
     if shipment.is_whole:
         with service.remote.opened_ahead(plan, service.sources) as sources:
-            yield from send(plan, sources, report=report)
+            yield from send(plan, sources, report=report, password=shipment.password)
         return
     sources = service.remote.with_source(plan, service.sources)
     if shipment.several is not None:

@@ -20,12 +20,26 @@ class Form(StrEnum):
         BLOCKS: method 8 made of stored blocks, with a descriptor; the size is known, the CRC need not be.
         DEFLATED: a raw DEFLATE body that is at hand; both sizes and the CRC are known.
         STREAMED: method 8 with a descriptor; the length in the archive is not known.
+        ENCRYPTED: as it is, under a password; the size is known, the CRC need not be.
+        ENCRYPTED_STREAMED: as STREAMED, under a password.
     """
 
     STORED = "stored"
     BLOCKS = "blocks"
     DEFLATED = "deflated"
     STREAMED = "streamed"
+    ENCRYPTED = "encrypted"
+    ENCRYPTED_STREAMED = "encrypted-streamed"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the content stands under a password."""
+        return self is Form.ENCRYPTED or self is Form.ENCRYPTED_STREAMED
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the length in the archive shows only when the content has been sent."""
+        return self is Form.STREAMED or self is Form.ENCRYPTED_STREAMED
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from operator import attrgetter
 from itertools import repeat
 from typing import Any, Final
 
@@ -64,8 +65,15 @@ class Plan:
 
     @cached_property
     def is_resumable(self) -> bool:
-        """Whether every byte of the archive can be made again, and alone."""
-        return self.is_sized and all(entry.crc is not None for entry in self.entries)
+        """Whether every byte of the archive can be made again, and alone; not so under a password."""
+        is_known = self.is_sized and all(entry.crc is not None for entry in self.entries)
+        return is_known and not self.is_encrypted
+
+    @cached_property
+    def is_encrypted(self) -> bool:
+        """Whether a password is needed to send it: then salts are new each time."""
+        forms = list(map(attrgetter("form"), self.entries))
+        return Form.ENCRYPTED in forms or Form.ENCRYPTED_STREAMED in forms
 
     @property
     def total_bytes(self) -> int | None:

@@ -28,6 +28,7 @@ def send(
     stop: int | None = None,
     report: Report = ignore,
     *,
+    password: str | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Generator[bytes]:
     """The bytes of the archive of `plan` from `start` up to, not including, `stop`.
@@ -38,13 +39,14 @@ def send(
         start: first byte; more than 0 for a resumable plan only.
         stop: one past the last, None for the end; something else for a resumable plan only.
         report: told of each entry that was sent whole and each that failed, while it happens.
+        password: what encrypted entries are encrypted with.
         chunk_bytes: largest chunk.
 
     Returns:
         Chunks. The first comes before a second source is opened. Closing the generator closes what is open.
 
     Raises:
-        InvalidDocumentError: the range is not within the archive, or the plan has no ranges.
+        InvalidDocumentError: the range is not within the archive, or the plan has none, or needs a password.
         SourceFailedError: a source failed, and nothing has been sent.
         CutShortError: a source failed after that; the last block of its entry has not been sent.
     """
@@ -56,8 +58,10 @@ def send(
         pieces = archive_part(plan, sources, start, stop, report)
     elif start or stop not in (None, plan.total_bytes):
         raise InvalidDocumentError("this archive can only be sent as a whole")
+    elif plan.is_encrypted and not password:
+        raise InvalidDocumentError("this archive needs a password")
     else:
-        pieces = whole_archive(plan, sources, report)
+        pieces = whole_archive(plan, sources, report, password or "")
     return _sent(pieces, chunk_bytes)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from meteorpi_server.archiving import zip_format
 from meteorpi_server.archiving.checks import ContentCheck, checked, crc32, source_errors
 from meteorpi_server.archiving.encoders import encoder
+from meteorpi_server.archiving.encryption import encrypted
 from meteorpi_server.archiving.entries import Entry, Form
 from meteorpi_server.archiving.failures import Reason, SourceFailedError
 from meteorpi_server.archiving.outbox import NOW
@@ -23,7 +24,9 @@ REPORT_NAME: Final = "_ERRORS.json"
 """The entry that lists what is missing: the last one, and only where something is."""
 
 
-def whole_archive(plan: Plan, sources: Mapping[str, Source], report: Report) -> Generator[bytes]:
+def whole_archive(
+    plan: Plan, sources: Mapping[str, Source], report: Report, password: str = ""
+) -> Generator[bytes]:
     """Pieces of the archive of `plan`; see :func:`.sending.send`.
 
     Of a sized plan these are the bytes of its layout, so that what a first pass finds out makes it resumable.
@@ -31,7 +34,7 @@ def whole_archive(plan: Plan, sources: Mapping[str, Source], report: Report) -> 
     Raises:
         SourceFailedError: with the ``index`` of the entry, before the last block of its content.
     """
-    yield from _Writer(plan, sources, report).pieces()
+    yield from _Writer(plan, sources, report, password).pieces()
 
 
 class _Tally:
@@ -51,10 +54,11 @@ class _Tally:
 class _Writer:
     """An archive that is being written: where it has come to, and its directory so far."""
 
-    def __init__(self, plan: Plan, sources: Mapping[str, Source], report: Report) -> None:
+    def __init__(self, plan: Plan, sources: Mapping[str, Source], report: Report, password: str) -> None:
         self._plan = plan
         self._sources = sources
         self._report = report
+        self._password = password
         self._offset = 0
         self._count = 0
         self._directory = bytearray()
@@ -110,11 +114,11 @@ class _Writer:
         content = checked(chunks, length, check)
         counted: ContentCheck | _Tally = check
         is_open = self._plan.on_error is OnError.PARTIAL and self._may_skip(entry)
-        if is_open and entry.form is Form.STREAMED:
+        if is_open and entry.form.is_streamed:
             counted = tally = _Tally()
             content = tally.of(self._ended_early(index, entry, content, tally))
         failures = len(self._failures)
-        yield from self._framed(entry, _encoded(entry, content), counted)
+        yield from self._framed(entry, self._sealed(entry, _encoded(entry, content)), counted)
         if len(self._failures) == failures:
             self._report(EntrySent(index, counted.size, counted.crc))
 
@@ -126,6 +130,9 @@ class _Writer:
             yield from content
         except SourceFailedError as error:
             self._fail(index, entry, error, sent_bytes=tally.size, is_fatal=False)
+
+    def _sealed(self, entry: Entry, data: Iterable[bytes]) -> Iterable[bytes]:
+        return encrypted(data, self._password) if entry.form.is_encrypted else data
 
     def _fail(
         self, index: int, entry: Entry, error: SourceFailedError, *, is_fatal: bool, sent_bytes: int = 0
@@ -166,8 +173,10 @@ class _Writer:
         body = json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "replace")
         name = _free_name({entry.name.casefold() for entry in self._plan.entries})
         crc, mtime = crc32(body, 0), self._plan.newest
-        entry = Entry(name=name, kind="text", size=len(body), crc=crc, mtime=mtime, body=body)
-        yield from self._framed(entry, (body,), zip_format.Written(crc, len(body), len(body)))
+        form = Form.ENCRYPTED if self._plan.is_encrypted else Form.STORED
+        entry = Entry(name=name, kind="text", size=len(body), crc=crc, mtime=mtime, form=form, body=body)
+        written = zip_format.Written(crc, len(body), len(body))
+        yield from self._framed(entry, self._sealed(entry, (body,)), written)
 
 
 def _free_name(taken: set[str]) -> str:
@@ -183,7 +192,7 @@ def _encoded(entry: Entry, content: Iterator[bytes]) -> Iterator[bytes]:
     if entry.form is Form.BLOCKS:
         size = entry.size or 0
         return blocks(content, size, 0, zip_format.stored_size(entry) or 0)
-    if entry.form is Form.STREAMED:
+    if entry.form.is_streamed:
         match entry.details.get("deflate"):
             case "always":
                 return encoder.deflated(content)

@@ -1,7 +1,8 @@
 """The records of a zip file as bytes, one function each; all integers little-endian.
 
 Source:
-    Section 4 of the archive contract (layout version 1), which narrows down PKWARE's APPNOTE 6.3.10.
+    Section 4 of the archive contract (layout version 1), which narrows down PKWARE's APPNOTE 6.3.10; what
+    stands around encrypted contents: see :mod:`.encryption`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from meteorpi_server.archiving.encryption import OVERHEAD_BYTES
 from meteorpi_server.archiving.entries import Entry, Form
 from meteorpi_server.archiving.stored_blocks import stored_length
 from meteorpi_server.archiving.timestamps import dos_time_and_date, extended_time, has_extended_time
@@ -22,6 +24,7 @@ LOCAL_BYTES: Final = 30
 CENTRAL_BYTES: Final = 46
 EXTENDED_BYTES: Final = 9
 LOCAL_ZIP64_BYTES: Final = 20
+ENCRYPTED_BYTES: Final = 11
 ZIP64_END_BYTES: Final = 76
 END_BYTES: Final = 22
 
@@ -32,10 +35,14 @@ _DESCRIPTOR_64 = struct.Struct("<4sI2Q")
 _ZIP64_LOCAL = struct.Struct("<2H2Q")
 _ZIP64_END = struct.Struct("<4sQ2H2I4Q4sIQI")
 _END = struct.Struct("<4s4H2IH")
+_ENCRYPTION = struct.Struct("<3H2sBH")
 # Looked up by name, a member of an enumeration costs more than the rest of a function here.
 _STORED, _BLOCKS, _DEFLATED, _STREAMED = Form.STORED, Form.BLOCKS, Form.DEFLATED, Form.STREAMED
+_ENCRYPTED, _ENCRYPTED_STREAMED = Form.ENCRYPTED, Form.ENCRYPTED_STREAMED
 _MADE_BY: Final = 0x032D  # by Unix, as of version 4.5
-_UTF_8, _HAS_DESCRIPTOR = 0x0800, 0x0008
+_UTF_8, _HAS_DESCRIPTOR, _IS_ENCRYPTED = 0x0800, 0x0008, 0x0001
+_AES_METHOD: Final = 99
+_AES_VERSION: Final = 51
 _FILE_ATTRIBUTES: Final = 0o100644 << 16
 _DIRECTORY_ATTRIBUTES: Final = 0o040755 << 16 | 0x10
 
@@ -61,12 +68,15 @@ def stored_size(entry: Entry) -> int | None:
         return entry.size
     if form is _BLOCKS:
         return None if entry.size is None else stored_length(entry.size)
+    if form is _ENCRYPTED:
+        return None if entry.size is None else entry.size + OVERHEAD_BYTES
     return entry.stored_size if form is _DEFLATED else None
 
 
 def has_descriptor(entry: Entry) -> bool:
     """Whether CRC and sizes stand behind the content. Never so for stored content, whose end nobody finds."""
-    return entry.form is _BLOCKS or entry.form is _STREAMED
+    form = entry.form
+    return form is _BLOCKS or form is _STREAMED or form is _ENCRYPTED_STREAMED
 
 
 def has_local_zip64(entry: Entry, index: int) -> bool:
@@ -91,7 +101,7 @@ def text_length(entry: Entry) -> int:
 
 def local_length(entry: Entry, index: int) -> int:
     """Bytes in front of the content: header, name, extra fields."""
-    length = LOCAL_BYTES + text_length(entry)
+    length = LOCAL_BYTES + text_length(entry) + (ENCRYPTED_BYTES if _is_encrypted(entry) else 0)
     return length + LOCAL_ZIP64_BYTES if has_local_zip64(entry, index) else length
 
 
@@ -108,12 +118,14 @@ def local_header(entry: Entry, index: int, offset: int) -> bytes:
     is_wide = has_local_zip64(entry, index)
     crc, size, stored = (0, 0, 0) if has_descriptor(entry) else _known(entry)
     extra = extended_time(entry.mtime)
+    if _is_encrypted(entry):
+        extra += _encryption(entry)
     if is_wide:
         extra += _ZIP64_LOCAL.pack(1, 16, size, stored)
         size = stored = FULL_32
     header = _LOCAL.pack(
         b"PK\3\4",
-        _version(is_wide or offset >= FULL_32),
+        _version(entry, is_wide or offset >= FULL_32),
         *_flags_and_method(entry),
         *dos_time_and_date(entry.mtime),
         crc,
@@ -130,13 +142,15 @@ def descriptor(entry: Entry, index: int, written: Written) -> bytes:
     if not has_descriptor(entry):
         return b""
     record = _DESCRIPTOR_64 if has_local_zip64(entry, index) else _DESCRIPTOR
-    return record.pack(b"PK\7\b", written.crc, written.stored, written.size)
+    crc = 0 if _is_encrypted(entry) else written.crc
+    return record.pack(b"PK\7\b", crc, written.stored, written.size)
 
 
 def central_length(entry: Entry, written_sizes: tuple[int, int], offset: int) -> int:
     """Bytes of the directory entry."""
     count = (max(written_sizes) >= FULL_32) * 2 + (offset >= FULL_32)
-    return CENTRAL_BYTES + text_length(entry) + (4 + 8 * count if count else 0)
+    length = CENTRAL_BYTES + text_length(entry) + (ENCRYPTED_BYTES if _is_encrypted(entry) else 0)
+    return length + (4 + 8 * count if count else 0)
 
 
 def central_header(entry: Entry, index: int, offset: int, written: Written | None = None) -> bytes:
@@ -144,6 +158,9 @@ def central_header(entry: Entry, index: int, offset: int, written: Written | Non
     name = entry.name.encode()
     crc, size, stored = written or _known(entry)
     extra = extended_time(entry.mtime)
+    if _is_encrypted(entry):
+        extra += _encryption(entry)
+        crc = 0  # the authentication code is more, and the CRC of a short content would give it away
     wide: list[int] = []
     if size >= FULL_32 or stored >= FULL_32:
         wide += (size, stored)
@@ -155,7 +172,7 @@ def central_header(entry: Entry, index: int, offset: int, written: Written | Non
     header = _CENTRAL.pack(
         b"PK\1\2",
         _MADE_BY,
-        _version(bool(wide) or has_local_zip64(entry, index)),
+        _version(entry, bool(wide) or has_local_zip64(entry, index)),
         *_flags_and_method(entry),
         *dos_time_and_date(entry.mtime),
         crc,
@@ -187,14 +204,29 @@ def end_records(count: int, directory_bytes: int, offset: int, comment: bytes) -
     return wide + _END.pack(b"PK\5\6", 0, 0, *end) + comment
 
 
-def _version(is_wide: bool) -> int:
+def _version(entry: Entry, is_wide: bool) -> int:
+    if _is_encrypted(entry):
+        return _AES_VERSION
     return 45 if is_wide else 20
 
 
 def _flags_and_method(entry: Entry) -> tuple[int, int]:
+    if entry.form is _STORED:
+        return _UTF_8, 0
     flags = _UTF_8 | (_HAS_DESCRIPTOR if has_descriptor(entry) else 0)
-    return flags, 0 if entry.form is _STORED else 8
+    return (flags | _IS_ENCRYPTED, _AES_METHOD) if _is_encrypted(entry) else (flags, 8)
+
+
+def _is_encrypted(entry: Entry) -> bool:
+    form = entry.form
+    return form is not _STORED and (form is _ENCRYPTED or form is _ENCRYPTED_STREAMED)
+
+
+def _encryption(entry: Entry) -> bytes:
+    """The extra field of an encrypted entry: AE-2, 256 bits, and the method of what is inside."""
+    return _ENCRYPTION.pack(0x9901, 7, 2, b"AE", 3, 8 if entry.form is _ENCRYPTED_STREAMED else 0)
 
 
 def _known(entry: Entry) -> Written:
-    return Written(entry.crc or 0, entry.size or 0, stored_size(entry) or 0)
+    crc = 0 if _is_encrypted(entry) else entry.crc or 0
+    return Written(crc, entry.size or 0, stored_size(entry) or 0)

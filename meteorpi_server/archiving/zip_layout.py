@@ -153,7 +153,7 @@ def _checked_size(entry: Entry) -> int:
     stored = zip_format.stored_size(entry)
     if entry.size is None or stored is None:
         raise InvalidDocumentError(f"the length of {entry.name!r} is not known beforehand")
-    if entry.crc is None and entry.form is not _BLOCKS:
+    if entry.crc is None and entry.form is not _BLOCKS and not entry.form.is_encrypted:
         raise InvalidDocumentError(f"the CRC-32 of {entry.name!r} has to be known in this form")
     if len(entry.name) * 4 > _MAX_NAME_BYTES and len(entry.name.encode()) > _MAX_NAME_BYTES:
         raise InvalidDocumentError("a name in an archive has at most 65535 bytes")

@@ -116,9 +116,10 @@ def pack(
     items = items_of(texts, searches, urls)
     with setup.open_database(create=False) as database:
         service = ArchiveService(database, setup.settings)
-        planned = make_plan(service.planner, items, options_of(service, options_text), database.clock())
+        options = options_of(service, options_text)
+        planned = make_plan(service.planner, items, options, database.clock())
         with progress(goal.name, in_bytes=True) as advance:
-            size_bytes = _write(service, planned, goal, advance)
+            size_bytes = _write(service, planned, goal, advance, options.password)
     output.facts(
         {
             "path": goal,
@@ -194,13 +195,15 @@ def _maker(service: ArchiveService, client_name: str | None) -> Maker:
     return Maker(owner=Owner(client_id=client.client_id), selectors=client.rights.selectors, client=client)
 
 
-def _write(service: ArchiveService, planned: Planned, goal: Path, advance: Advance) -> int:
+def _write(
+    service: ArchiveService, planned: Planned, goal: Path, advance: Advance, password: str | None
+) -> int:
     """Write the archive; gives its bytes."""
     written = 0
     with (
         _completed(goal) as stream,
         service.remote.opened_ahead(planned.plan, service.sources) as sources,
-        closing(send(planned.plan, sources)) as chunks,
+        closing(send(planned.plan, sources, password=password)) as chunks,
     ):
         for chunk in chunks:
             written += stream.write(chunk)

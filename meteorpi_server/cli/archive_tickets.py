@@ -15,6 +15,7 @@ from meteorpi_db.archives.queue_state import Place, QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_db.archives.tickets import Ticket
 from meteorpi_model.values import JsonObject
+from meteorpi_server.archive_api.passwords import shown_options
 from meteorpi_server.cli.archive_clients import opened
 from meteorpi_server.cli.output import Output, json_option
 from meteorpi_server.cli.parameters import ID
@@ -108,7 +109,7 @@ def show_ticket(setup: Setup, output: Output, ticket_id: UUID) -> None:
         row
         | {
             "etag": ticket.etag,
-            "options": ticket.options,
+            "options": shown_options(ticket),
             "downloads": ticket.downloads,
             "bytes_sent": ticket.bytes_sent,
             "entries_done": ticket.entries_done,

@@ -422,7 +422,6 @@ def test_bound_archive_is_for_its_maker_only(archive_node: ArchiveNode) -> None:
         ("max_downloads", [-1, "1"]),
         ("once", ["true"]),
         ("bind", ["user"]),
-        ("password", ["sesame"]),
         ("comment", ["x" * 65536, 7]),
         ("nothing", [1]),
     ],
