@@ -64,6 +64,7 @@ def test_routes_ask_for_credentials_where_they_should(archive_node: ArchiveNode)
             assert status not in (401, 403, 500), (method, path)
 
 
+@pytest.mark.contract("archive-3.21")
 @pytest.mark.parametrize(
     ("options", "named"),
     [({"max_activ": 3}, "max_active"), ({"ttl": "long"}, "ttl"), ({"user_roles": "user"}, "user_roles")],
@@ -77,6 +78,7 @@ def test_unknown_options_and_values_stop_the_start(
         archive_api.add_routes(meteor_app, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.contract("archive-3.1/attach", "archive-3.21")
 def test_options_override_the_settings_of_the_node(
     archive_node: ArchiveNode, make_archive_node: Callable[..., ArchiveNode]
 ) -> None:
@@ -110,24 +112,40 @@ def test_archives_are_in_the_description_of_the_node(tmp_path: Path) -> None:
 ABSENT = """
 import sys
 from pathlib import Path
+from sqlalchemy import event
 from meteorpi_db import MeteorDatabase
 from meteorpi_server import MeteorServer
 from meteorpi_server.deployment import ROUTE_PACKAGES, make_meteor_app
 from meteorpi_server.settings import Settings
 
 with MeteorDatabase(Path("node.db"), Path("files")) as db:
+    said = []
+    event.listen(db.con, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))
     routes = tuple(name for name in ROUTE_PACKAGES if name != "archive")
     app = make_meteor_app(db, Settings(routes=routes)).app
     client = app.test_client()
-    paths = ["/ticket", "/ticket/x", "/ticket/x/download", "/archive/0123456789abcdef/", "/bundle/event/x"]
+    paths = ["/ticket", "/ticket/x", "/ticket/x/download", "/ticket/x/wait", "/stream/url/x?client=x",
+        "/archive/", "/archive/healthz", "/archive/0123456789abcdef/", "/bundle/event/x",
+        "/bundle/files/%7B%7D", "/bundle/night/x/2015-04-01"]
     assert {client.get(path).status_code for path in paths} == {404}
     assert client.post("/ticket/generate").status_code == 404
-loaded = [name for name in sys.modules if name.startswith("meteorpi_server.arch")]
+    rules = [rule.rule for rule in app.url_map.iter_rules()]
+    assert not [rule for rule in rules if rule.startswith(("/ticket", "/archive", "/bundle", "/stream"))]
+    assert client.get("/openapi.json").status_code == client.get("/metrics").status_code == 200
+    assert client.get("/files/%7B%7D").status_code == client.get("/cameras").status_code == 200
+    assert said
+    assert not [statement for statement in said if "archive_" in statement.lower()]
+ours = ("meteorpi_server.archive_api", "meteorpi_server.archiving", "meteorpi_server.outbound",
+    "meteorpi_server.archive_server", "meteorpi_db.archives.register", "meteorpi_db.archives.queue")
+loaded = [name for name in sys.modules if name.startswith(ours)]
 assert not loaded, loaded
 """
 
 
-def test_node_without_archives_has_none_of_their_routes_and_modules(tmp_path: Path, repository: Path) -> None:
+@pytest.mark.contract("archive-6.9", "archive-3.1/attach")
+def test_node_without_archives_has_none_of_their_routes_modules_and_statements(
+    tmp_path: Path, repository: Path
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ABSENT],
         check=False,
@@ -135,6 +153,7 @@ def test_node_without_archives_has_none_of_their_routes_and_modules(tmp_path: Pa
         env={"PYTHONPATH": str(repository)},
         capture_output=True,
         text=True,
+        timeout=120,
     )
 
     assert done.returncode == 0, done.stderr
