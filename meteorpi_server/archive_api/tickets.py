@@ -167,8 +167,9 @@ def keep_ticket(
     *,
     ticket_type: str = "zip",
     idempotency_key: str | None = None,
+    ticket_id: UUID | None = None,
 ) -> Ticket:
-    """Make a ticket of a plan."""
+    """Make a ticket of a plan; under a `ticket_id` only if it was given out elsewhere."""
     plan = planned.plan
     try:
         stored = plan.to_bytes()
@@ -190,6 +191,7 @@ def keep_ticket(
             max_downloads=1 if options.once else options.max_downloads,
             published_as=secrets.token_hex(_PUBLISHED_BYTES) if options.publish else None,
             idempotency_key=idempotency_key,
+            ticket_id=ticket_id,
         )
     )
 

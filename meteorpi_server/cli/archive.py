@@ -11,6 +11,7 @@ from meteorpi_server.cli.archive_checksums import crc
 from meteorpi_server.cli.archive_clients import client
 from meteorpi_server.cli.archive_database import db
 from meteorpi_server.cli.archive_files import fetch, verify
+from meteorpi_server.cli.archive_import import import_fpx
 from meteorpi_server.cli.archive_making import add_ticket, pack
 from meteorpi_server.cli.archive_server import server
 from meteorpi_server.cli.archive_tickets import drop_ticket, list_tickets, show_ticket
@@ -49,7 +50,7 @@ def ticket() -> None:
     """Links to archives, good until they expire."""
 
 
-for command in (client, crc, db, fetch, pack, server, verify):
+for command in (client, crc, db, fetch, import_fpx, pack, server, verify):
     archive.add_command(command)
 for command in (add_ticket, list_tickets, show_ticket, drop_ticket):
     ticket.add_command(command)
