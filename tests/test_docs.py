@@ -33,7 +33,7 @@ from meteorpi_server.settings import Settings
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PAGE_SECONDS = 120
-DOCUMENTED_PORTS = ("12345", "12346")
+DOCUMENTED_PORTS = ("12345", "12346", "12347")
 _BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]*?) -->\s*\n)?"
     r"^```(?P<kind>python|console|\{code-block\} python\n:caption: (?P<name>[\w.]+)\n)\n"
@@ -103,6 +103,7 @@ def _with_free_ports(script: str) -> str:
     return script
 
 
+@pytest.mark.contract("archive-6.10")
 @pytest.mark.parametrize("page", _pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_the_page_shows_runs(page: Path, tmp_path: Path) -> None:
     script = _with_free_ports("\n".join(["set -euo pipefail", _WAIT_UNTIL_OPEN, *_script(page)]))
