@@ -91,6 +91,11 @@ class ArchiveSettings(NodeSettings):
     archive_allow_peers: bool = setting(
         False, "let archives be fetched from the nodes that this one exports to, too"
     )
+    archive_peers: tuple[str, ...] = setting(
+        (),
+        "nodes that records came from, each as ACCOUNT=URL with the account that brings them; an archive may "
+        "take contents from there that are not here",
+    )
     archive_transport: str = setting(
         "auto",
         "what makes the requests to sources, with the same result; httpx-like needs the extra archive",

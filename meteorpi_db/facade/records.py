@@ -213,6 +213,11 @@ class FileMethods(FacadePart):
         with self.transactions.reading() as connection:
             return files.content_rows_of(connection, file_ids)
 
+    def file_importer(self, file_id: UUID) -> str | None:
+        """The account that brought a file record; None for one that was made here, or is not held."""
+        with self.transactions.reading() as connection:
+            return files.importer_of(connection, file_id)
+
     def mark_corrupt(self, file_id: UUID) -> None:
         """Stop serving a content whose bytes were found to be wrong."""
         now = self._now()

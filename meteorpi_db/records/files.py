@@ -265,6 +265,13 @@ def content_row(connection: Connection, file_id: UUID) -> ContentRow | None:
     return next(_content_rows(connection, _FILE.c.file_id == file_id), None)
 
 
+def importer_of(connection: Connection, file_id: UUID) -> str | None:
+    """The account that brought a record; None for one that was made here, or is not held."""
+    statement = select(_FILE.c.imported_by).where(_FILE.c.file_id == file_id)
+    found: str | None = connection.execute(statement).scalar()
+    return found
+
+
 def content_rows_of(connection: Connection, file_ids: Iterable[UUID]) -> dict[UUID, ContentRow]:
     """What is recorded about those of the contents that have a record."""
     chunks = in_chunks(connection, file_ids)

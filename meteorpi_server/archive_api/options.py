@@ -34,7 +34,7 @@ class Options:
         filename: name of the download, as it was asked for.
         compression: ``store``, ``deflate``, or ``auto`` for what shrinks.
         on_error: what becomes of URLs that fail.
-        missing: ``skip`` or ``fail``, for records whose content is not here; None: as the item has it.
+        missing: ``skip``, ``fail`` or ``peer``, for records whose content is not here; None: as the item is.
         manifest: begin with a list of everything; None: if there are records.
         layout: template of the names of entries; None for that of each kind.
         duplicates: ``rename`` or ``fail``.
@@ -107,10 +107,8 @@ def _as_flag(value: object) -> bool:
     return value
 
 
-def _one_of(*choices: str, not_offered: tuple[str, ...] = ()) -> Callable[[object], str]:
+def _one_of(*choices: str) -> Callable[[object], str]:
     def read(value: object) -> str:
-        if value in not_offered:
-            raise InvalidDocumentError(f"this node does not offer {value}")
         if not isinstance(value, str) or value not in choices:
             raise InvalidDocumentError(f"must be one of {', '.join(choices)}, not {value!r}")
         return value
@@ -179,7 +177,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "filename": _file_name,
     "compression": _one_of("store", "deflate", "auto"),
     "on_error": _on_error,
-    "missing": _one_of("skip", "fail", not_offered=("peer",)),
+    "missing": _one_of("skip", "fail", "peer"),
     "manifest": _as_flag,
     "layout": _layout,
     "duplicates": _one_of("rename", "fail"),

@@ -19,6 +19,7 @@ from meteorpi_server.archive_api.items import DirectoryItem, Item, UrlItem
 from meteorpi_server.archive_api.naming import RECORD_LAYOUT, record_path
 from meteorpi_server.archive_api.options import Options
 from meteorpi_server.archive_api.passwords import under_password
+from meteorpi_server.archive_api.peers import at_a_peer
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archive_api.remote_items import NumberedUrl, RemoteItems
 from meteorpi_server.archive_api.selecting import (
@@ -94,7 +95,9 @@ def make_plan(planner: Planner, items: Sequence[Item], options: Options, now: da
     """
     refuse_without_node(planner.settings, items)
     most = planner.settings.archive_max_entries
-    selection = select_records(planner.db, items, missing=options.missing, most=most)
+    selection = select_records(
+        planner.db, items, missing=options.missing, most=most, peers=planner.remote.peers
+    )
     drafts = [_record_draft(chosen, options, index) for index, chosen in enumerate(selection.records)]
     left_out = list(selection.left_out)
     trees = list(_trees(planner, items))
@@ -144,6 +147,8 @@ def _record_draft(chosen: ChosenRecord, options: Options, index: int) -> _Draft:
         form=Form.STORED if chosen.facts.crc32 is not None else Form.BLOCKS,
         details=NO_DETAILS if chosen.facts.crc32 is not None else {"md5": chosen.facts.md5},
     )
+    if chosen.url:
+        entry = at_a_peer(entry, chosen.url, chosen.facts.md5, options.on_error)
     return _Draft(chosen.item, entry, manifest.record_document(chosen), record.mime_type)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from meteorpi_db.archives.clients import Rights
 from meteorpi_server.archive_api.items import UrlItem
 from meteorpi_server.archive_api.naming import PATH_LAYOUT
+from meteorpi_server.archive_api.peers import Peers
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archiving import Entry, Form, Plan
 from meteorpi_server.archiving.entry_names import name_of_url
@@ -54,6 +55,9 @@ class RemoteItems:
         settings: where requests may go, how long they may take, and how much is fetched ahead.
         peers: gives the addresses of the nodes that this one exports to, at present.
 
+    Attributes:
+        peers: the nodes that records came from.
+
     Raises:
         ConfigurationError: what is allowed cannot be read, or the transport is not installed.
     """
@@ -62,14 +66,16 @@ class RemoteItems:
         self._settings = settings
         self._peers = peers
         self._make_transport = transport_called(settings.archive_transport)
-        self._policy = AddressPolicy(AllowedSources.parse(settings.archive_allowed_sources))
+        self.peers = Peers.parse(settings.archive_peers)
+        self._fixed = [*settings.archive_allowed_sources, *self.peers.prefixes]
+        self._policy = AddressPolicy(AllowedSources.parse(self._fixed))
 
     @property
     def outbound(self) -> Outbound:
         """Asks sources that somebody else named; which ones is decided anew each time this is read."""
         if self._settings.archive_allow_peers:
             peers = filter(None, map(_root, self._peers()))
-            self._policy.allowed = AllowedSources.parse([*self._settings.archive_allowed_sources, *peers])
+            self._policy.allowed = AllowedSources.parse([*self._fixed, *peers])
         return self._client
 
     @cached_property

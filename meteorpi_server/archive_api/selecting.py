@@ -9,7 +9,8 @@ from typing import Final
 from uuid import UUID
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_db.filestore import ContentFacts
+from meteorpi_db.filestore import ContentFacts, ContentStat
+from meteorpi_db.records.files import ContentRow
 from meteorpi_model import FileRecord, FileRecordSearch
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.nights import Night, night_of
@@ -22,6 +23,7 @@ from meteorpi_server.archive_api.items import (
     SearchItem,
     UrlItem,
 )
+from meteorpi_server.archive_api.peers import NO_PEERS, Peers
 from meteorpi_server.archive_api.refusals import MissingContentsError, RefusedRequestError
 from meteorpi_server.settings import Settings
 
@@ -38,12 +40,14 @@ class ChosenRecord:
         facts: size and digests of its content.
         item: index of the item that chose it.
         event_id: the event it was chosen with, or None.
+        url: where its content is, empty for here.
     """
 
     record: FileRecord
     facts: ContentFacts
     item: int
     event_id: UUID | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,12 @@ class _Found:
 
 
 def select_records(
-    db: MeteorDatabase, items: Sequence[Item], *, missing: str | None = None, most: int
+    db: MeteorDatabase,
+    items: Sequence[Item],
+    *,
+    missing: str | None = None,
+    most: int,
+    peers: Peers = NO_PEERS,
 ) -> Selection:
     """The records of those `items` that choose records, in the order of the items.
 
@@ -96,9 +105,11 @@ def select_records(
     Args:
         db: where the records are.
         items: what was asked for; items of other kinds are passed over.
-        missing: ``skip`` or ``fail`` for records whose content is not here; None: ``fail`` for records that
-            were named, ``skip`` for those that were found.
+        missing: ``skip`` or ``fail`` for records whose content is not here, ``peer`` to take it from where
+            the record came from, if anybody knows; None: ``fail`` for records that were named, ``skip`` for
+            those that were found.
         most: largest number of records.
+        peers: where records came from.
 
     Raises:
         RefusedRequestError: an item names something that is not held, or there are more than `most`.
@@ -108,7 +119,7 @@ def select_records(
     total = sum(len(each.records) for each in found)
     if total > most:
         raise RefusedRequestError({"items": [f"{total} records are more than the {most} entries allowed"]})
-    return _with_contents(db, found)
+    return _with_contents(db, found, peers)
 
 
 def refuse_without_node(settings: Settings, items: Sequence[Item]) -> None:
@@ -195,7 +206,7 @@ def _id_of(record: FileRecord) -> UUID:
     return record.file_id
 
 
-def _with_contents(db: MeteorDatabase, found: Sequence[_Found]) -> Selection:
+def _with_contents(db: MeteorDatabase, found: Sequence[_Found], peers: Peers) -> Selection:
     """The same with what is known of the contents; those that are not here are left out, or refused."""
     rows = db.content_rows({_id_of(record) for each in found for record in each.records})
     selection = Selection()
@@ -204,14 +215,14 @@ def _with_contents(db: MeteorDatabase, found: Sequence[_Found]) -> Selection:
         for record in each.records:
             file_id = _id_of(record)
             row = rows.get(file_id)
-            stat = db.store.stat(file_id)
-            if row is None or stat is None:
-                reason = "the content is not here"
-            elif row.is_corrupt or stat.size != row.facts.size:
-                reason = "the content is damaged"
-            else:
+            reason = _what_lacks(row, db.store.stat(file_id))
+            url = ""
+            if reason and row is not None and each.missing == "peer":
+                url = peers.content_url(db.file_importer(file_id), file_id) or ""
+            if row is not None and (url or not reason):
+                facts, event_id = row.facts, each.event_id
                 selection.records.append(
-                    ChosenRecord(record=record, facts=row.facts, item=each.item, event_id=each.event_id)
+                    ChosenRecord(record=record, facts=facts, item=each.item, event_id=event_id, url=url)
                 )
                 continue
             if each.missing == "fail":
@@ -220,3 +231,10 @@ def _with_contents(db: MeteorDatabase, found: Sequence[_Found]) -> Selection:
     if refused:
         raise MissingContentsError(refused)
     return selection
+
+
+def _what_lacks(row: ContentRow | None, stat: ContentStat | None) -> str:
+    """Why a content cannot be sent from here; empty when it can."""
+    if row is None or stat is None:
+        return "the content is not here"
+    return "the content is damaged" if row.is_corrupt or stat.size != row.facts.size else ""

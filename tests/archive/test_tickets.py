@@ -414,7 +414,7 @@ def test_bound_archive_is_for_its_maker_only(archive_node: ArchiveNode) -> None:
         ("filename", [7, "a\r\nb", "a\0b", "x" * 201]),
         ("compression", ["lzma", True]),
         ("on_error", ["shrug"]),
-        ("missing", ["peer", 1]),
+        ("missing", ["wait", 1]),
         ("manifest", ["yes", 1]),
         ("layout", ["", "{other}", "{name!r}", "{name:>9}", "{name.__class__}", "{0}", "{", "fixed", 7]),
         ("duplicates", ["keep"]),
