@@ -65,7 +65,7 @@ def ticket_request(document: Mapping[str, object], settings: Settings) -> Ticket
     items = read_items(document["items"], settings.archive_max_items)
     if ticket_type == "stream" and len(items) != 1:
         raise RefusedRequestError({"type": ["stream takes exactly one item"]})
-    options = read_options(read_object(document.get("options") or {}, "options"), settings)
+    options = read_options(read_object(document.get("options", {}), "options"), settings)
     if not items and not options.allow_empty:
         raise RefusedRequestError({"items": ["there is nothing to put into the archive"]})
     return TicketRequest(ticket_type=str(ticket_type), items=items, options=options)
