@@ -16,6 +16,7 @@ import pytest
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_server.cli import entry
 from meteorpi_server.settings import Settings
+from tests.archive.own_server import NAME
 from tests.components import absent
 from tests.deployment.machine import Machine, machine
 
@@ -25,6 +26,7 @@ UNITS = Path(__file__).resolve().parent.parent.parent / "deploy" / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
 LASTING = ["meteorpi-export.service", "meteorpi-serve.service", "meteorpi-watch.service"]
+ARCHIVE = "meteorpi-archive.service"
 MOST_EXPOSED = 2.0
 """Of 10 on the scale of ``systemd-analyze security``; below 4 it says "OK"."""
 LONGEST_SILENCE_SECONDS = 10 + 60 + 120
@@ -113,14 +115,15 @@ def test_variables_of_the_units_are_settings() -> None:
     assert used <= known
 
 
-@pytest.mark.parametrize("unit", LASTING)
+@pytest.mark.parametrize("unit", [*LASTING, ARCHIVE])
 def test_times_of_the_unit_agree_with_those_of_the_node(unit: str) -> None:
     assert seconds_of(unit, "WatchdogSec") > LONGEST_SILENCE_SECONDS
     assert seconds_of(unit, "RestartSec") >= 5
     assert ("Restart", "always") in settings_of(unit)
     assert ("Type", "notify") in settings_of(unit)
-    if "serve" in unit:
-        assert seconds_of(unit, "TimeoutStopSec") > Settings().stop_seconds + 15
+    if unit in ("meteorpi-serve.service", ARCHIVE):
+        longest = max(Settings().stop_seconds, Settings().archive_shutdown_grace)
+        assert seconds_of(unit, "TimeoutStopSec") > longest + 15
 
 
 # --- under a real systemd
@@ -136,6 +139,11 @@ LoadCredential=db_password:/etc/meteorpi/db_password
 Environment=METEORPI_DB_PASSWORD_FILE=%d/db_password
 """
 ASK = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:12345{}', timeout=30).read().decode())"
+ASK_ARCHIVE = f"""
+import io, urllib.request, zipfile
+with urllib.request.urlopen("http://127.0.0.1:8080/archive/{NAME}/", timeout=30) as answer:
+    print(answer.status, zipfile.ZipFile(io.BytesIO(answer.read())).namelist())
+"""
 ADD_STATUS = ["status", "set", "BACKYARD", "--from", "2024-01-01", "--latitude", "52", "--longitude", "0"]
 PICTURE = "from PIL import Image; Image.new('RGB', (9, 9)).save('/var/lib/incoming/20240401_000100.png')"
 
@@ -225,6 +233,21 @@ def test_backup_and_retention_work_in_their_sandbox(node: Machine) -> None:
 
         assert node.show(unit, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
     assert node.run("ls", "/var/lib/meteorpi/backup")
+
+
+@pytest.mark.contract("archive-3.22", "archive-fpx/deployment")
+def test_archives_without_a_node_are_sent_in_the_sandbox(booted: Machine) -> None:
+    booted.write(f"/srv/photos/{NAME}/1.txt", "first picture")
+    booted.write("/etc/meteorpi/archive", "METEORPI_ARCHIVE_STORAGE_PATH=/srv/photos\n")
+    booted.write("/etc/meteorpi/environment", "")
+    booted.run("systemctl", "start", ARCHIVE)
+
+    assert booted.python(ASK_ARCHIVE).split() == ["200", "['1.txt']"]
+    assert "archive.db" in booted.run("ls", "/var/lib/meteorpi")
+
+    booted.run("systemctl", "stop", ARCHIVE)
+    assert booted.show(ARCHIVE, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
+    booted.run("sh", "-c", "rm -rf /var/lib/meteorpi/*")
 
 
 def held(node: Machine) -> list[object]:
