@@ -21,6 +21,7 @@ from meteorpi_server.archive_server import make_archive_app
 from meteorpi_server.cli.archive_server import given_settings
 from meteorpi_server.cli.archive_server import server as server_commands
 from meteorpi_server.cli.setup import ArchiveSetup, Setup
+from meteorpi_server.declarations import as_text, declarations
 from meteorpi_server.settings import Settings
 from tests.archive.own_server import NAME, ended, get, make_photos, names_in, served
 
@@ -144,6 +145,39 @@ def test_origins_of_archives_may_call_archive_routes_only(own_settings: Settings
         allowed = http.get(f"/archive/{NAME}/", headers=sent).headers.get("Access-Control-Allow-Origin")
         assert allowed == "https://a.example"
         assert "Access-Control-Allow-Origin" not in http.get("/health", headers=sent).headers
+
+
+TABLE = {
+    "debug": False, "host": "127.0.0.1", "port": 8080, "db_url": "", "db_extras": "", "storage_path": "",
+    "log_file": "", "log_level": "", "chunk_size": 256 * 1024, "delay": 0.0, "no_queue": True,
+    "simultaneous_downloads_limit": 2, "max_active": 0, "slot_lease": 30, "wait_ping": 20,
+    "wait_timeout": 3600, "send_timeout": 120, "rate_download": 0, "rate_client": 0, "rate_total": 0,
+    "transport": "auto", "connect_timeout": 10, "first_byte_timeout": 30, "idle_timeout": 60,
+    "total_timeout": 21_600, "retries": 3, "prefetch": 4, "prefetch_bytes": 2**20, "preflight": 1000,
+    "allowed_sources": (), "allow_peers": False, "max_redirects": 5, "jwt_algorithm": "HS256",
+    "stream_require_exp": False, "max_items": 10_000, "max_entries": 200_000, "max_bytes": 0,
+    "max_request_bytes": 32 * 2**20, "ttl": 86_400, "max_ttl": 30 * 86_400, "resume_grace": 3600,
+    "cors_origins": (), "user_roles": ("user",), "min_hash_length": 16, "include_hidden": False,
+    "dir_prefix": False,
+}  # fmt: skip
+"""Each key of the contract with its default; 0 and nothing stand for what it says in words."""
+
+
+@pytest.mark.contract("archive-3.21")
+def test_every_key_has_its_default_and_a_variable() -> None:
+    for key, default in TABLE.items():
+        assert getattr(Settings(), f"archive_{key}") == default, key
+        written = as_text(default if default != "" else declarations(Settings)[f"archive_{key}"].default)
+        environ = NO_FILE | {f"METEORPI_ARCHIVE_{key.upper()}": written}
+        assert Settings.load(environ) == Settings(), key
+
+
+@pytest.mark.contract("archive-3.21")
+def test_level_of_the_log_is_that_of_the_node_unless_told_otherwise() -> None:
+    environ = {**NO_FILE, "METEORPI_LOG_LEVEL": "WARNING"}
+    assert ArchiveSetup(Setup({}, environ), is_server=True).settings.log_level == "WARNING"
+    environ["METEORPI_ARCHIVE_LOG_LEVEL"] = "DEBUG"
+    assert ArchiveSetup(Setup({}, environ), is_server=True).settings.log_level == "DEBUG"
 
 
 # --- 3.20 ----------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def add_ticket(register: ArchiveRegister, *, hours: float = 1, owner: Owner = Ow
 # --- clients -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("archive-3.20/client")
+@pytest.mark.contract("archive-3.20/client", "archive-fpx/command-line")
 def test_secret_of_a_client_is_shown_once(meteorpi: Meteorpi, register: ArchiveRegister) -> None:
     done = meteorpi("archive", "client", "add", "portal", "--limit", 3, "--prefix", "https://a/", "--json")
 
@@ -54,7 +54,7 @@ def test_secret_of_a_client_is_shown_once(meteorpi: Meteorpi, register: ArchiveR
     assert secret not in listed.out + meteorpi("archive", "client", "list").out
 
 
-@pytest.mark.contract("archive-3.20/client")
+@pytest.mark.contract("archive-3.20/client", "archive-fpx/command-line")
 def test_new_secret_and_lock_of_a_client(meteorpi: Meteorpi, register: ArchiveRegister) -> None:
     old = meteorpi("archive", "client", "add", "portal", "--selector", "url", "--json").json["secret"]
 
@@ -118,7 +118,7 @@ def test_changes_of_clients_are_in_the_audit_log(meteorpi: Meteorpi, node: Meteo
 # --- tickets -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("archive-3.20/ticket")
+@pytest.mark.contract("archive-3.20/ticket", "archive-fpx/command-line")
 def test_tickets_are_listed_with_owner_and_state(
     meteorpi: Meteorpi, node: MeteorDatabase, register: ArchiveRegister
 ) -> None:
@@ -161,7 +161,7 @@ def test_ticket_is_shown(meteorpi: Meteorpi, register: ArchiveRegister) -> None:
     assert meteorpi("archive", "ticket", "show", uuid4()).code == 1
 
 
-@pytest.mark.contract("archive-3.20/ticket")
+@pytest.mark.contract("archive-3.20/ticket", "archive-fpx/command-line")
 def test_tickets_are_dropped_one_by_one_or_together(meteorpi: Meteorpi, register: ArchiveRegister) -> None:
     one, _, _ = [add_ticket(register) for _ in range(3)]
     add_ticket(register, hours=-1)
@@ -178,7 +178,7 @@ def test_tickets_are_dropped_one_by_one_or_together(meteorpi: Meteorpi, register
 # --- tables --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("archive-3.19")
+@pytest.mark.contract("archive-3.19", "archive-3.20/db", "archive-fpx/command-line")
 def test_tables_come_with_the_schema(meteorpi: Meteorpi, home: Path) -> None:
     with closing(open_database(home / "node.db")) as transactions:
         ensure_schema(transactions, create=True, schema=Schema(OLD))
@@ -201,7 +201,7 @@ def test_database_that_is_not_there_is_not_made_by_looking(meteorpi: Meteorpi, h
     assert not (home / "node.db").exists()
 
 
-@pytest.mark.contract("archive-3.19")
+@pytest.mark.contract("archive-3.19", "archive-3.20/db", "archive-fpx/command-line")
 def test_everything_is_forgotten_after_asking(
     meteorpi: Meteorpi, node: MeteorDatabase, register: ArchiveRegister
 ) -> None:
