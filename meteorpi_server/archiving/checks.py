@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from meteorpi_db.filestore.crc import crc32
 from meteorpi_model.errors import MeteorError
 from meteorpi_server.archiving.entries import Entry, Form
 from meteorpi_server.archiving.failures import Reason, SourceFailedError
 
 _INFLATED_BYTES: Final = 1 << 20
-
-
-def find_crc32() -> Callable[[bytes, int], int]:
-    """The fastest CRC-32 that is installed; all of them find the same."""
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return zlib.crc32
-    return isal_zlib.crc32
-
-
-crc32 = find_crc32()
 
 
 class ContentCheck:

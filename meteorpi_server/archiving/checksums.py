@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Final, Protocol
 
-from meteorpi_server.archiving.checks import crc32
+from meteorpi_db.filestore.crc import crc32
 from meteorpi_server.archiving.entries import Entry
 from meteorpi_server.archiving.sources import PathSource
 

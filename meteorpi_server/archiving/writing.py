@@ -8,8 +8,9 @@ from contextlib import closing
 from itertools import chain
 from typing import Final
 
+from meteorpi_db.filestore.crc import crc32
 from meteorpi_server.archiving import zip_format
-from meteorpi_server.archiving.checks import ContentCheck, checked, crc32, source_errors
+from meteorpi_server.archiving.checks import ContentCheck, checked, source_errors
 from meteorpi_server.archiving.encoders import encoder
 from meteorpi_server.archiving.encryption import encrypted
 from meteorpi_server.archiving.entries import Entry, Form

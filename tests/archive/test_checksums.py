@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from benches import bench_archive_crc
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.checksums import KEPT_MILLISECONDS, FileChecksums
 from meteorpi_db.archives.register import ArchiveRegister
@@ -42,6 +44,23 @@ def another_process(node: ArchiveNode, storage: Path) -> ArchiveNode:
     meteor_app = MeteorApp(db=node.db, settings=Settings())
     archive_api.add_routes(meteor_app, storage_path=str(storage))
     return ArchiveNode(node.db, meteor_app, node.directory, node.clock)
+
+
+@pytest.mark.contract("archive-P9", "archive-3.5/crc")
+@pytest.mark.engines("sqlite")
+def test_sum_of_a_record_is_found_when_it_is_stored(
+    archive_node: ArchiveNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = bytes(range(256)) * 5000
+
+    record = archive_node.add_file(content)
+
+    assert record.file_id is not None
+    assert archive_node.db.content_facts(record.file_id).crc32 == zlib.crc32(content)
+    assert archive_node.ticket([{"record": record.file_id.hex}])["resumable"]
+    monkeypatch.setattr(bench_archive_crc, "BLOCKS", 1)
+    bench_archive_crc.main()  # what that costs beside the MD5
+    assert "more_percent" in capsys.readouterr().out
 
 
 @pytest.mark.contract("archive-3.5/crc", "archive-3.11/crc")

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from meteorpi_db.filestore.crc import find_crc32
 from meteorpi_model.errors import UnavailableError
 from meteorpi_server.archiving import Entry, Form, OnError, Plan
-from meteorpi_server.archiving.checks import find_crc32
 from meteorpi_server.archiving.failures import CutShortError, Reason, SourceFailedError
 from meteorpi_server.archiving.outbox import NOW, gathered
 from meteorpi_server.archiving.reports import EntryFailed, EntrySent
