@@ -19,8 +19,10 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_model import User
 from meteorpi_server import auth, context, cors, parsing, problems, thumbnails
 from meteorpi_server.context import current_database, current_request_id, current_settings
-from meteorpi_server.metrics import Memo, RequestMetrics
+from meteorpi_server.metrics import Family, Memo, RequestMetrics
 from meteorpi_server.settings import Settings
+from meteorpi_server.stopping import StopRequest
+from meteorpi_server.upkeep import Upkeep
 
 __all__ = [
     "Attachment",
@@ -63,6 +65,9 @@ class MeteorApp:
         attachments: the route packages attached so far.
         metrics: counts and times of the requests answered.
         memo: figures that are costly to get, kept for a while.
+        collectors: give further metrics, of route packages.
+        stopping: whether the process has to end; whoever serves the application asks for it.
+        upkeep: what routes want done now and then; whoever serves the application starts it.
 
     Args:
         db: the database.
@@ -75,6 +80,9 @@ class MeteorApp:
         self.attachments: list[Attachment] = []
         self.metrics = RequestMetrics()
         self.memo = Memo()
+        self.collectors: list[Callable[[], Iterable[Family]]] = []
+        self.stopping = StopRequest()
+        self.upkeep = Upkeep()
         self.app = self._make_app()
         self._open_blueprints: set[str] = set()
         self._origins: dict[str, tuple[str, ...]] = {}

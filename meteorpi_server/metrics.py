@@ -5,14 +5,33 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 BUCKET_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram; the last bucket has none."""
 
 
 T = TypeVar("T")
+
+Sample: TypeAlias = tuple[Mapping[str, str], float]
+"""Labels and value."""
+
+
+class Family(NamedTuple):
+    """One metric as Prometheus has it; see `MeteorApp.collectors`.
+
+    Attributes:
+        name: of the metric.
+        kind: ``counter`` or ``gauge``.
+        help_text: one sentence.
+        samples: its values.
+    """
+
+    name: str
+    kind: str
+    help_text: str
+    samples: Sequence[Sample]
 
 
 class RequestFigures(NamedTuple):

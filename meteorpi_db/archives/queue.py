@@ -120,6 +120,14 @@ class ArchiveQueue:
         with self._transactions.reading() as connection:
             return self._standing(connection, ticket_id)
 
+    def waited_seconds(self, ticket_id: UUID) -> float | None:
+        """How long a ticket has waited for the slot that is reserved for it; None when there is none."""
+        with self._transactions.reading() as connection:
+            row = rows.row_of(connection, ticket_id)
+        if row is None or row.slot_until is None:
+            return None
+        return (row.slot_until - milliseconds(self.rules.lease_seconds) - row.enqueued_at) / 1000
+
     def length(self) -> int:
         """How many tickets wait."""
         with self._transactions.reading() as connection:

@@ -36,6 +36,7 @@ class QueueRow:
         waiter: who waits with it; empty for nobody just now.
         seen_at: the waiter's last word.
         slot_until: how long a reserved slot waits, else None.
+        enqueued_at: when it came.
     """
 
     ticket_id: UUID
@@ -45,6 +46,7 @@ class QueueRow:
     waiter: str
     seen_at: int
     slot_until: int | None
+    enqueued_at: int = 0
 
     @property
     def is_waiting(self) -> bool:
@@ -100,6 +102,7 @@ def _row_of(row: Row[Any]) -> QueueRow:
         waiter=row.waiter,
         seen_at=row.seen_at,
         slot_until=row.slot_until,
+        enqueued_at=row.enqueued_at,
     )
 
 

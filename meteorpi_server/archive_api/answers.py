@@ -12,9 +12,11 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Response
 
 from meteorpi_server.archive_api.conditions import is_not_modified, wanted_ranges
+from meteorpi_server.archive_api.readers import Reader
 from meteorpi_server.archive_api.refusals import MissingContentsError
 from meteorpi_server.archive_api.service import ArchiveService
-from meteorpi_server.archive_api.transfers import Shipment, Transfer
+from meteorpi_server.archive_api.slots import Claim
+from meteorpi_server.archive_api.transfers import Shipment, transfer
 from meteorpi_server.archiving import Entry, Plan
 from meteorpi_server.archiving.entry_names import clean_component
 from meteorpi_server.ranges import MultipartRanges
@@ -60,14 +62,21 @@ def archive_response(
         _set_length(response, plan)
     if request.method == "GET" and response.status_code != 304:
         shipment = replace(_shipment(plan, link, ticket_id, response), password=password)
-        slot = service.slot(link, ticket_id, owner, most_of_owner)
+        claim = Claim(
+            link=link,
+            owner=owner,
+            ticket_id=ticket_id,
+            most_of_owner=most_of_owner,
+            reader=Reader.of(request.environ),
+        )
+        slot = service.slot(claim)
         try:
             if shipment.is_whole:
                 _check_contents(service, plan)
         except BaseException:
             slot.end()
             raise
-        response.response = Transfer(service, shipment, slot)
+        response.response = transfer(service, shipment, slot)
     _set_headers(response, plan, name)
     return response
 

@@ -29,7 +29,6 @@ class ActiveDownloads:
         self._lock = threading.Lock()
         self._connections: Counter[str] = Counter()
         self._owners: dict[str, str] = {}
-        self._ended: set[str] = set()
 
     def begin(self, key: str, owner: str = "", most_of_owner: int | None = None) -> Callable[[], None]:
         """Count one more connection; calling the result, once or more often, gives it back.
@@ -47,7 +46,6 @@ class ActiveDownloads:
             self._refuse_too_many(key, owner, most_of_owner)
             self._connections[key] += 1
             self._owners[key] = owner
-            self._ended.discard(key)
         given_back = threading.Event()
 
         def end() -> None:
@@ -58,7 +56,6 @@ class ActiveDownloads:
                 self._connections[key] -= 1
                 if not self._connections[key]:
                     del self._connections[key], self._owners[key]
-                    self._ended.discard(key)
 
         return end
 
@@ -66,16 +63,6 @@ class ActiveDownloads:
         """Connections of one archive."""
         with self._lock:
             return self._connections[key]
-
-    def stop(self, key: str) -> None:
-        """Let what is sent of one archive end soon."""
-        with self._lock:
-            if self._connections[key]:
-                self._ended.add(key)
-
-    def is_stopped(self, key: str) -> bool:
-        """Whether it has to end."""
-        return key in self._ended
 
     def _refuse_too_many(self, key: str, owner: str, most_of_owner: int | None) -> None:
         if self._connections[key] >= CONNECTIONS_OF_ONE:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final, cast
+
 from flask import Blueprint, current_app, request
 from werkzeug.wrappers import Response
 
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.app import MeteorApp
-from meteorpi_server.archive_api import refusals, service
+from meteorpi_server.archive_api import gauges, refusals, service
+from meteorpi_server.archive_api.figures import ArchiveFigures
 from meteorpi_server.declarations import declarations
 from meteorpi_server.settings import Settings
+
+_EXTENSION: Final = "meteorpi_archive_figures"
+_UPKEEP_SECONDS: Final = 60.0
 
 blueprint = Blueprint("archive", __name__, template_folder="templates")
 
@@ -33,8 +39,21 @@ def add_routes(meteor_app: MeteorApp, url_path: str = "", **options: object) -> 
             "tickets of a node are in the database of the node"
         )
     meteor_app.attach(blueprint, url_path, version=1, origins=settings.archive_cors_origins)
-    made = service.ArchiveService(meteor_app.db, settings)
+    figures, services = _figures_of(meteor_app)
+    made = service.ArchiveService(meteor_app.db, settings, figures, meteor_app.stopping)
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
+    services.append(made)
+    meteor_app.upkeep.add(f"archives {len(services)}", _UPKEEP_SECONDS, made.keep_up)
+
+
+def _figures_of(meteor_app: MeteorApp) -> tuple[ArchiveFigures, list[service.ArchiveService]]:
+    """What the archive routes of an application have in common, at however many paths they are."""
+    extensions = meteor_app.app.extensions
+    if _EXTENSION not in extensions:
+        shared: tuple[ArchiveFigures, list[service.ArchiveService]] = (ArchiveFigures(), [])
+        extensions[_EXTENSION] = shared
+        meteor_app.collectors.append(lambda: gauges.families(*shared))
+    return cast(tuple[ArchiveFigures, list[service.ArchiveService]], extensions[_EXTENSION])
 
 
 @blueprint.before_request

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -14,26 +14,32 @@ from flask import Flask, current_app, request
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.checksums import FileChecksums
+from meteorpi_db.archives.downloads import Downloads
 from meteorpi_db.archives.queue import ArchiveQueue
 from meteorpi_db.archives.queue_state import QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_model.errors import ConfigurationError, NotFoundError, UnavailableError
+from meteorpi_server.archive_api.figures import ArchiveFigures
 from meteorpi_server.archive_api.limits import ActiveDownloads
 from meteorpi_server.archive_api.planning import Planner
+from meteorpi_server.archive_api.rates import Rates, limits_of
 from meteorpi_server.archive_api.remote_items import RemoteItems
-from meteorpi_server.archive_api.slots import Slot, take_slot
+from meteorpi_server.archive_api.slots import Claim, Slot, begin_in_queue
 from meteorpi_server.archive_api.waiting import WaitingRoom, waiting_threads
+from meteorpi_server.archive_api.watching import WITHDRAWN, Patience, Watcher
 from meteorpi_server.archiving import Plan
 from meteorpi_server.archiving.checksums import Checksums
 from meteorpi_server.archiving.sources import PathSource, RecordSource, Source, TextSource
 from meteorpi_server.declarations import declarations, suggestion
 from meteorpi_server.settings import Settings
+from meteorpi_server.stopping import StopRequest
 
 _EXTENSION: Final = "meteorpi_archive"
 _PREFIX: Final = "archive_"
 _PLANS_KEPT: Final = 3  # one of 200 000 entries takes some 100 MB
 _WAITER_GRACE_SECONDS: Final = 10
 _SWEEP_INTERVAL: Final = timedelta(minutes=30)
+_RESTART_SECONDS: Final = 10
 
 
 class ArchiveService:
@@ -47,9 +53,23 @@ class ArchiveService:
         remote: what is at other addresses.
         active: what is sent now.
         room: where tickets wait for their turn; None where there is no queue.
+        rates: how fast archives are sent.
+        watcher: looks after what is sent.
+        figures: what is counted.
+
+    Args:
+        db, settings: of the node.
+        figures: those of the application; None for some of its own.
+        stop: whether the process has to end.
     """
 
-    def __init__(self, db: MeteorDatabase, settings: Settings) -> None:
+    def __init__(
+        self,
+        db: MeteorDatabase,
+        settings: Settings,
+        figures: ArchiveFigures | None = None,
+        stop: StopRequest | None = None,
+    ) -> None:
         self.db = db
         self.settings = settings
         self.register = ArchiveRegister(db.transactions, db.clock)
@@ -66,7 +86,17 @@ class ArchiveService:
         )
         waiters = waiting_threads(settings.threads)
         self.queue = None if settings.archive_no_queue else _queue(db, settings)
-        self.room = None if self.queue is None else _room(self.queue, waiters, settings)
+        self._stop = stop or StopRequest()
+        self.room = None if self.queue is None else _room(self.queue, waiters, settings, self._stop)
+        self.rates = Rates(limits_of(settings))
+        self.figures = figures or ArchiveFigures()
+        self.watcher = Watcher(
+            Downloads(db.transactions, db.clock),
+            self.queue,
+            self.rates,
+            Patience(send=settings.archive_send_timeout, stop=settings.archive_shutdown_grace),
+            self._stop,
+        )
         self.active = ActiveDownloads(
             most=settings.archive_max_active or max(1, settings.threads - 2),
             most_connections=max(1, settings.threads - 1 - (0 if self.queue is None else waiters)),
@@ -75,23 +105,51 @@ class ArchiveService:
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
 
-    def slot(self, link: str, ticket_id: UUID | None, owner: str, most_of_owner: int | None) -> Slot:
+    def slot(self, claim: Claim) -> Slot:
         """The right to send an archive over one more connection, to be ended.
 
         Args:
-            link: what the archive is asked for by; its connections share a slot.
-            ticket_id: of the ticket, which needs its turn where there is a queue, or None.
-            owner: of the ticket.
-            most_of_owner: archives of that owner at the same time; None for no limit of its own.
+            claim: who sends what.
 
         Raises:
             NotAllowedError: the ticket has to wait for its turn.
-            UnavailableError, TooManyAttemptsError: too much is being sent already.
+            UnavailableError, TooManyAttemptsError: too much is being sent already, or the process ends.
         """
-        end = self.active.begin(link, owner, most_of_owner)
-        if self.queue is None or ticket_id is None:
-            return Slot(end)
-        return take_slot(self.queue, ticket_id, end)
+        if self._stop.asked_at is not None:
+            raise UnavailableError("this server is about to stop", retry_after_seconds=_RESTART_SECONDS)
+        give_back = self.active.begin(claim.link, claim.owner, claim.most_of_owner)
+        try:
+            slot = Slot(claim, partial(self._end_slot, give_back), self._begin_in_queue(claim))
+        except BaseException:
+            give_back()
+            raise
+        self.rates.enter(claim.flow)
+        self.watcher.add(slot)
+        return slot
+
+    def _begin_in_queue(self, claim: Claim) -> UUID | None:
+        if self.queue is None or claim.ticket_id is None:
+            return None
+        waited = self.queue.waited_seconds(claim.ticket_id)
+        download_id = begin_in_queue(self.queue, claim.ticket_id)
+        if waited is not None:
+            self.figures.waited(waited)
+        return download_id
+
+    def _end_slot(self, give_back: Callable[[], None], slot: Slot) -> None:
+        try:
+            self.watcher.remove(slot)
+            if slot.is_queued and self.queue is not None:
+                self.queue.end(slot.download_id)
+        finally:
+            self.rates.leave(slot.claim.flow)
+            give_back()
+
+    def end_downloads(self, link: str) -> None:
+        """End what this process sends of an archive that was withdrawn; the others find out by themselves."""
+        for slot in self.watcher.slots():
+            if slot.claim.link == link:
+                slot.stop(WITHDRAWN)
 
     def plan_of(self, ticket_id: UUID, etag: str | None) -> Plan:
         """The plan of a ticket; the last few are kept in memory, for ranges come one after the other.
@@ -100,15 +158,6 @@ class ArchiveService:
             NotFoundError: there is none, or the ticket was withdrawn or is used up.
         """
         return self._plans(ticket_id, etag)
-
-    def is_withdrawn(self, ticket_id: UUID) -> bool:
-        """Whether a ticket that was there was taken back; False where nobody can tell at present."""
-        try:
-            return self.register.ticket(ticket_id).is_withdrawn
-        except NotFoundError:
-            return True
-        except UnavailableError:
-            return False
 
     def keep_checksums(self, ticket_id: UUID, plan: Plan, crcs: Mapping[int, int]) -> None:
         """Make a plan resumable by what a whole pass has found; nothing happens when the ticket is gone."""
@@ -129,6 +178,12 @@ class ArchiveService:
             self._swept_at = now
         self.register.sweep()
 
+    def keep_up(self) -> None:
+        """What has to be done every minute though nobody asks for anything: expired links, lapsed turns."""
+        self.sweep_now_and_then()
+        if self.queue is not None:
+            self.queue.settle()
+
     def _read_plan(self, ticket_id: UUID, _etag: str | None) -> Plan:
         return Plan.from_bytes(self.register.ticket_plan(ticket_id))
 
@@ -143,12 +198,13 @@ def _queue(db: MeteorDatabase, settings: Settings) -> ArchiveQueue:
     return ArchiveQueue(db.transactions, rules, db.clock)
 
 
-def _room(queue: ArchiveQueue, seats: int, settings: Settings) -> WaitingRoom:
+def _room(queue: ArchiveQueue, seats: int, settings: Settings, stop: StopRequest) -> WaitingRoom:
     return WaitingRoom(
         queue,
         seats,
         ping_seconds=settings.archive_wait_ping,
         timeout_seconds=settings.archive_wait_timeout,
+        stop=stop,
     )
 
 

@@ -20,12 +20,13 @@ from meteorpi_db.archives.queue_state import Standing
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError, UnavailableError
 from meteorpi_server.archive_api.service import ArchiveService
 from meteorpi_server.archive_api.tickets import live_ticket
-from meteorpi_server.archive_api.waiting import Watch, standing_document
+from meteorpi_server.archive_api.waiting import WaitingRoom, Watch, standing_document
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 DONE: Final = 1000
+GOING_AWAY: Final = 1001
 BUSY: Final = 1013
 UNKNOWN_TICKET: Final = 4404
 WAITED_TOO_LONG: Final = 4408
@@ -91,10 +92,10 @@ def _conversation(service: ArchiveService, ticket_id: str, socket: Any) -> tuple
         _say(socket, {"errors": {"access": [error.detail]}})
         return BUSY, "try again later"
     with closing(watch):
-        return _follow(watch, socket)
+        return _follow(watch, socket, service.room)
 
 
-def _follow(watch: Watch, socket: Any) -> tuple[int, str]:
+def _follow(watch: Watch, socket: Any, room: WaitingRoom) -> tuple[int, str]:
     last: Standing | None = None
     for standing in watch:
         # Now and then the last one is said again, which shows that both sides are there.
@@ -103,6 +104,8 @@ def _follow(watch: Watch, socket: Any) -> tuple[int, str]:
             _say(socket, standing_document(last))
     if last is not None and last.is_available:
         return DONE, "available"
+    if room.is_closing:
+        return GOING_AWAY, "ask again"
     return WAITED_TOO_LONG, "waited too long"
 
 

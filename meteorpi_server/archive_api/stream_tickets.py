@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -12,11 +13,12 @@ from werkzeug.wrappers import Response
 from meteorpi_db.archives.tickets import Ticket
 from meteorpi_model.errors import NotFoundError
 from meteorpi_server.archive_api.options import Options
+from meteorpi_server.archive_api.readers import Reader
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archive_api.service import ArchiveService
 from meteorpi_server.archive_api.signed_links import SignedLink
-from meteorpi_server.archive_api.slots import Slot
-from meteorpi_server.archive_api.streams import disposition, relayed
+from meteorpi_server.archive_api.slots import Claim, Slot
+from meteorpi_server.archive_api.streams import deliver, disposition, relayed
 from meteorpi_server.archiving import Entry, Plan
 from meteorpi_server.content import Content, content_response
 
@@ -29,13 +31,14 @@ def stream_ticket(service: ArchiveService, ticket: Ticket, most_of_owner: int | 
         NotAllowedError, UnavailableError, TooManyAttemptsError: as for an archive.
     """
     (entry,) = service.plan_of(ticket.ticket_id, ticket.etag).entries
-    link = str(ticket.ticket_id)
-    is_counted = request.method == "GET"
-    slot = (
-        service.slot(link, ticket.ticket_id, ticket.owner.key, most_of_owner)
-        if is_counted
-        else Slot(lambda: None)
+    claim = Claim(
+        link=str(ticket.ticket_id),
+        owner=ticket.owner.key,
+        ticket_id=ticket.ticket_id,
+        most_of_owner=most_of_owner,
+        reader=Reader.of(request.environ),
     )
+    slot = service.slot(claim) if request.method == "GET" else Slot(claim, lambda _: None)
     if entry.kind == "url":
         name = entry.name.rpartition("/")[2]
         wanted = SignedLink(
@@ -48,7 +51,13 @@ def stream_ticket(service: ArchiveService, ticket: Ticket, most_of_owner: int | 
     except BaseException:
         slot.end()
         raise
-    response.call_on_close(slot.end)
+    body = response.response
+    if request.method == "GET" and isinstance(body, Generator):
+        slot.total_bytes = response.content_length
+        service.figures.began(is_resumed=response.status_code == 206)
+        response.response = deliver(service, body, slot)
+    else:
+        response.call_on_close(slot.end)
     return response
 
 

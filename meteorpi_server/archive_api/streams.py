@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 from uuid import uuid4
@@ -27,14 +28,16 @@ from meteorpi_model.errors import (
     NotAllowedError,
     UnavailableError,
 )
+from meteorpi_server.archive_api.deliveries import FAILED, Delivery
+from meteorpi_server.archive_api.readers import Reader
 from meteorpi_server.archive_api.refusals import refusal
 from meteorpi_server.archive_api.remote_items import may_ask
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
 from meteorpi_server.archive_api.signed_links import SignedLink, read_link
-from meteorpi_server.archive_api.slots import Slot
+from meteorpi_server.archive_api.slots import Claim, Slot
 from meteorpi_server.archiving.entry_names import clean_component, name_of_url
-from meteorpi_server.content import SANDBOX
+from meteorpi_server.content import SANDBOX, Chunks
 from meteorpi_server.describing import describe
 from meteorpi_server.outbound import Answer, OutboundError, Reason, Request
 
@@ -111,9 +114,14 @@ def _verified(service: ArchiveService, client: Client, token: str) -> SignedLink
 
 
 def _stream(service: ArchiveService, client: Client, link: SignedLink) -> Response:
-    owner = Owner(client_id=client.client_id).key
+    claim = Claim(
+        link=f"stream:{uuid4().hex}",
+        owner=Owner(client_id=client.client_id).key,
+        most_of_owner=client.limits.downloads,
+        reader=Reader.of(request.environ),
+    )
     try:
-        slot = service.slot(f"stream:{uuid4().hex}", None, owner, client.limits.downloads)
+        slot = service.slot(claim) if request.method == "GET" else Slot(claim, lambda _: None)
     except UnavailableError as error:
         raise _AnsweredError(_no_access(503, error)) from error
     return relayed(service, link, {}, slot)
@@ -128,15 +136,22 @@ def relayed(service: ArchiveService, link: SignedLink, headers: Mapping[str, str
         headers: sent along.
         slot: taken already.
     """
+    asked = _request(link.url, headers)
+    _count(service, asked)
     try:
-        answer = service.remote.outbound.get(_request(link.url, headers))
-        content = _Content(answer, slot)
-    except OutboundError as error:
+        answer = service.remote.outbound.get(asked)
+    except BaseException as error:
         slot.end()
-        return _source_failed(error)
-    except BaseException:
-        slot.end()
+        _note(service, slot)(slot.stop_reason or _reason_of(service, error))
+        if isinstance(error, OutboundError):
+            return _source_failed(error)
         raise
+    slot.cut_by(answer.interrupt)
+    slot.total_bytes = answer.size
+    try:
+        content = deliver(service, _Content(answer), slot)
+    except OutboundError as error:
+        return _source_failed(error)
     response = Response(content, answer.status)
     _set_headers(response, answer, link)
     return response
@@ -158,32 +173,54 @@ def _request(url: str, headers: Mapping[str, str]) -> Request:
 
 
 class _Content(Iterator[bytes]):
-    """The content of an answer, its first chunk fetched; the slot is given back with the connection.
+    """The content of an answer; nothing where none was asked for."""
 
-    Raises:
-        OutboundError: the source breaks off before its first byte; connection and slot are free again.
-    """
-
-    def __init__(self, answer: Answer, slot: Slot) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._slot = slot
         self._chunks = iter(answer) if request.method == "GET" else iter(())
-        try:
-            self._first = next(self._chunks, None)
-        except BaseException:
-            self.close()
-            raise
 
     def __next__(self) -> bytes:
-        chunk, self._first = self._first, None
-        return next(self._chunks) if chunk is None else chunk
+        return next(self._chunks)
 
     def close(self) -> None:
-        """Free connection and slot; harmless when repeated."""
-        try:
-            self._answer.close()
-        finally:
-            self._slot.end()
+        """Free the connection; harmless when repeated."""
+        self._answer.close()
+
+
+def deliver(service: ArchiveService, chunks: Chunks, slot: Slot) -> Delivery:
+    """One file on its way, counted and logged when it has ended.
+
+    Raises:
+        OutboundError: the source breaks off before its first byte; everything is free again.
+    """
+    return Delivery(
+        chunks,
+        slot,
+        service.rates,
+        reason_of=partial(_reason_of, service),
+        note=_note(service, slot),
+    )
+
+
+def _count(service: ArchiveService, asked: Request) -> None:
+    if request.method == "GET":
+        service.figures.began(is_resumed=asked.start > 0)
+
+
+def _note(service: ArchiveService, slot: Slot) -> Callable[[str], None]:
+    """What is told how it ended; who asks for headers only has downloaded nothing."""
+    return partial(service.figures.ended, slot) if request.method == "GET" else _ignore
+
+
+def _ignore(_outcome: str) -> None:
+    """Note nothing."""
+
+
+def _reason_of(service: ArchiveService, error: BaseException) -> str:
+    if not isinstance(error, OutboundError):
+        return FAILED
+    service.figures.failed(str(error.reason))
+    return str(error.reason)
 
 
 def _set_headers(response: Response, answer: Answer, link: SignedLink) -> None:

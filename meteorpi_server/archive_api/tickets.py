@@ -155,7 +155,7 @@ def withdraw_ticket(ticket_id: str) -> ResponseReturnValue:
     if not maker.may_see(ticket):
         raise NotAllowedError("only who made a ticket can take it back")
     service.register.withdraw(ticket.ticket_id)
-    service.active.stop(str(ticket.ticket_id))
+    service.end_downloads(str(ticket.ticket_id))
     return Response(status=204)
 
 

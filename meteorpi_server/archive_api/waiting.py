@@ -22,6 +22,7 @@ from meteorpi_db.archives.queue import ArchiveQueue
 from meteorpi_db.archives.queue_state import Standing
 from meteorpi_model.errors import UnavailableError
 from meteorpi_model.values import JsonObject
+from meteorpi_server.stopping import StopRequest
 
 LOOK_SECONDS: Final = 0.5
 """How often a waiter looks; a free slot is given to whoever is next within that time."""
@@ -44,6 +45,7 @@ class WaitingRoom:
         ping_seconds: longest time without a sign of life of a waiter.
         timeout_seconds: after so long even a patient one is sent away.
         pause: waits for a number of seconds.
+        stop: whether the process has to end; then those who wait are sent away, to wait elsewhere.
     """
 
     def __init__(
@@ -54,12 +56,19 @@ class WaitingRoom:
         ping_seconds: float = 20.0,
         timeout_seconds: float = 3600.0,
         pause: Callable[[float], None] = time.sleep,
+        stop: StopRequest | None = None,
     ) -> None:
         self._queue = queue
         self._seats = threading.BoundedSemaphore(seats)
         self._ping_seconds = ping_seconds
         self._timeout_seconds = timeout_seconds
         self._pause = pause
+        self._stop = stop or StopRequest()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the process has to end."""
+        return self._stop.asked_at is not None
 
     def poll(self, ticket_id: UUID, seconds: float) -> Standing:
         """How things are with a ticket that waits: as soon as that changes, or after `seconds`.
@@ -76,7 +85,7 @@ class WaitingRoom:
         try:
             with self._seat() as has_seat:
                 deadline = time.monotonic() + min(seconds, self._ping_seconds)
-                while has_seat and standing == first and not standing.is_available:
+                while has_seat and standing == first and not (standing.is_available or self.is_closing):
                     if (left := deadline - time.monotonic()) <= 0:
                         break
                     self._pause(min(LOOK_SECONDS, left))
@@ -110,7 +119,7 @@ class WaitingRoom:
         yield standing
         end, ping = time.monotonic() + self._timeout_seconds, self._ping_seconds / _SIGNS
         told_at = time.monotonic()
-        while not standing.is_available and time.monotonic() < end:
+        while not (standing.is_available or self.is_closing) and time.monotonic() < end:
             self._pause(LOOK_SECONDS)
             found = self._queue.look(ticket_id, waiter)
             if found != standing:
@@ -160,7 +169,10 @@ class Watch(Iterator[Standing | None]):
 
 def standing_document(standing: Standing) -> JsonObject:
     """What a waiter is told."""
-    return {"position": standing.position, "available": standing.is_available}
+    told: JsonObject = {"position": standing.position, "available": standing.is_available}
+    if standing.eta_seconds is not None:
+        told["eta_seconds"] = round(standing.eta_seconds)
+    return told
 
 
 class Events(Iterator[bytes]):

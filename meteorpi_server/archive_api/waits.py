@@ -30,7 +30,11 @@ _NUMBER: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?")
 @blueprint.get("/ticket/<ticket_id>/wait")
 @describe(
     parameters=[{"name": "timeout", "in": "query", "schema": {"type": "number", "maximum": 60}}],
-    reply={"position": {"type": "integer"}, "available": {"type": "boolean"}},
+    reply={
+        "position": {"type": "integer"},
+        "available": {"type": "boolean"},
+        "eta_seconds": {"type": "integer"},
+    },
     problems=[404, 409, 422, 503],
 )
 def wait_for_ticket(ticket_id: str) -> ResponseReturnValue:

@@ -42,6 +42,10 @@ class Checksums:
         root: the directory that paths are below.
         kept: where they outlive the process.
         most: how many are held in memory; those asked for longest ago are dropped there.
+
+    Attributes:
+        hits: sums that were asked for and known.
+        computed: sums that were found by reading.
     """
 
     def __init__(self, root: str | os.PathLike[str], kept: KeptChecksums, most: int = _MOST) -> None:
@@ -50,6 +54,7 @@ class Checksums:
         self._most = most
         self._lock = threading.Lock()
         self._held: OrderedDict[str, int] = OrderedDict()
+        self.hits = self.computed = 0
 
     def known(self, entries: Sequence[Entry]) -> list[int | None]:
         """The checksum of the file of each of `entries`, None where nobody has read it yet."""
@@ -62,12 +67,16 @@ class Checksums:
             kept = self._kept.known(unknown)
             self._hold(kept)
             found |= kept
+        with self._lock:
+            self.hits += len(found)
         return [found.get(key) for key in keys]
 
     def note(self, found: Iterable[tuple[Entry, int]]) -> None:
         """Keep what was found by reading the files of entries."""
         sums = {_key(entry): crc for entry, crc in found}
         if sums:
+            with self._lock:
+                self.computed += len(sums)
             self._hold(sums)
             self._kept.keep(sums)
 

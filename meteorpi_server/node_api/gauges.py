@@ -19,7 +19,7 @@ from meteorpi_db.ingest.runner import quarantine_path
 from meteorpi_model import now, utc_datetime_to_milliseconds
 from meteorpi_server.app import MeteorApp, current_meteor_app
 from meteorpi_server.describing import describe
-from meteorpi_server.metrics import BUCKET_SECONDS, RequestFigures
+from meteorpi_server.metrics import BUCKET_SECONDS, RequestFigures, Sample
 from meteorpi_server.node_api.routes import blueprint
 from meteorpi_server.versions import software_version
 
@@ -29,8 +29,6 @@ COUNT_SECONDS: Final = 60
 
 _BYTES: Final = "bytes"
 
-Sample = tuple[Mapping[str, str], float]
-
 
 @blueprint.get("/metrics")
 @describe(media_type="text/plain")
@@ -39,6 +37,7 @@ def show_metrics() -> ResponseReturnValue:
     meteor_app = current_meteor_app()
     requests = _request_lines(meteor_app.metrics.figures())
     lines = [*_build_lines(), *_clock_lines(), *_database_lines(meteor_app), *requests]
+    lines += [line for collect in meteor_app.collectors for each in collect() for line in family(*each)]
     return Response("\n".join(lines) + "\n", content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
 

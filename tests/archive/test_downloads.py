@@ -24,6 +24,7 @@ from meteorpi_server import MeteorApp, archive_api
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
 from tests.archive.conftest import NOON, ArchiveNode, opened
+from tests.archive.test_streams import service_of
 from tests.server.conftest import Node, basic, id_of
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -493,7 +494,8 @@ def test_withdrawing_ends_what_is_running(archive_node: ArchiveNode) -> None:
 def test_withdrawing_through_another_process_ends_what_is_running(
     archive_node: ArchiveNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meteorpi_server.archive_api.transfers.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("meteorpi_server.archive_api.watching.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("meteorpi_server.archive_api.watching.RENEW_SECONDS", 0.0)
     archive_node.add_files(3, size=2_000_000)
     made = archive_node.ticket(EVERYTHING)
 
@@ -501,6 +503,8 @@ def test_withdrawing_through_another_process_ends_what_is_running(
         chunks = iter(running.response)
         next(chunks)
         archive_node.register.withdraw(UUID(made["id"]))
+        watcher = service_of(archive_node).watcher
+        wait_until(lambda: not watcher.slots(), DEADLINE, "noticing that the ticket was withdrawn")
         with pytest.raises(Exception, match="withdrawn"):
             list(chunks)
 

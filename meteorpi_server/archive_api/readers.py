@@ -1,0 +1,54 @@
+"""The other end of a connection, as far as the server that handles the request lets us see it.
+
+Whoever sends is stuck while a reader takes nothing, and while a source says nothing it does not see that the
+reader has left. Another thread sees both here, if the server hands on its connection: gunicorn, werkzeug and
+the node's own server do.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+CONNECTION: Final = "meteorpi.socket"
+"""Where the node's own server puts the connection of a request."""
+
+_CONNECTIONS: Final = (CONNECTION, "gunicorn.socket", "werkzeug.socket")
+
+
+class Reader:
+    """One reader; nothing happens where its connection cannot be seen.
+
+    Args:
+        connection: its socket, or None.
+    """
+
+    def __init__(self, connection: socket.socket | None = None) -> None:
+        self._connection = connection
+
+    @classmethod
+    def of(cls, environ: WSGIEnvironment) -> Reader:
+        """The reader of a request."""
+        found = next((environ[name] for name in _CONNECTIONS if name in environ), None)
+        return cls(found if isinstance(found, socket.socket) else None)
+
+    def is_gone(self) -> bool:
+        """Whether it has closed its side; False where that cannot be seen, as over TLS."""
+        if self._connection is None:
+            return False
+        try:
+            return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError, ValueError):
+            return False
+        except OSError:
+            return True
+
+    def hang_up(self) -> None:
+        """End the connection; whoever is writing to it is told so at once."""
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,64 @@
+"""What an application has done now and then while it is served, whether anybody asks for something or not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from meteorpi_model.errors import MeteorError
+
+logger = logging.getLogger("meteorpi.server.upkeep")
+
+
+class Upkeep:
+    """Jobs that are run again and again, each in a thread of its own, once it is started.
+
+    Whoever serves an application starts it: making one starts nothing. Jobs have to be quick, and right when
+    several processes do them.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: list[tuple[str, float, Callable[[], object]]] = []
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def add(self, name: str, interval_seconds: float, job: Callable[[], object]) -> None:
+        """Have `job` run every `interval_seconds`; `name` is for the log."""
+        self._jobs.append((name, interval_seconds, job))
+
+    def start(self) -> None:
+        """Begin, unless it has begun in this process, or there is nothing to do."""
+        if self._threads or not self._jobs:
+            return
+        self._ended.clear()
+        for name, interval_seconds, job in self._jobs:
+            thread = threading.Thread(
+                target=self._run, args=(name, interval_seconds, job), name=f"upkeep {name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End it, and wait for the jobs that are at work."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self, name: str, interval_seconds: float, job: Callable[[], object]) -> None:
+        while True:
+            try:
+                job()
+            except MeteorError as error:
+                logger.warning("upkeep failed job=%s detail=%s", name, error.detail)
+            if self._ended.wait(interval_seconds):
+                return
