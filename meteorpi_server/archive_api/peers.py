@@ -16,6 +16,7 @@ from meteorpi_server.archiving import Entry, Form, OnError
 from meteorpi_server.outbound import Location, OutboundError
 
 _CONTENTS = "files/content/"
+_DESCRIPTIONS = "file/"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Peers:
     @property
     def prefixes(self) -> list[str]:
         """What may be asked of them, wherever they are."""
-        return [f"{url}{_CONTENTS}" for url in self.base_urls.values()]
+        return [f"{url}{route}" for url in self.base_urls.values() for route in (_CONTENTS, _DESCRIPTIONS)]
 
     def content_url(self, account: str | None, file_id: UUID) -> str | None:
         """Where the content of a record is, that came with `account`; None when nobody knows."""

@@ -12,6 +12,7 @@ from typing import Final
 from meteorpi_db.archives.clients import Rights
 from meteorpi_server.archive_api.items import UrlItem
 from meteorpi_server.archive_api.naming import PATH_LAYOUT
+from meteorpi_server.archive_api.peer_facts import asking_peers
 from meteorpi_server.archive_api.peers import Peers
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archiving import Entry, Form, Plan
@@ -32,7 +33,7 @@ from meteorpi_server.outbound import (
     UrlPrefix,
     transport_called,
 )
-from meteorpi_server.outbound.facts import Facts, ask_all
+from meteorpi_server.outbound.facts import Ask, Facts, ask_all
 from meteorpi_server.settings import Settings
 
 _REFUSALS: Final = frozenset({Reason.REFUSED_URL, Reason.REFUSED_ADDRESS, Reason.REFUSED_HEADER})
@@ -141,13 +142,18 @@ class RemoteItems:
         has_urls = any(entry.kind == "url" for entry in plan.entries)
         return {**sources, "url": self._source} if has_urls else sources
 
+    @property
+    def _way(self) -> Ask:
+        roots = filter(None, map(_root, self._peers()))
+        return asking_peers([*self.peers.base_urls.values(), *roots])
+
     def _facts(
         self, outbound: Outbound, urls: Sequence[NumberedUrl]
     ) -> list[tuple[NumberedUrl, Facts | OutboundError]]:
         """What the sources say, as far as they are asked; that one cannot be had now may change."""
         asked = urls if len(urls) <= self._settings.archive_preflight else ()
         requests = [Request(url=each.item.url, headers=each.item.headers) for each in asked]
-        found = ask_all(outbound, requests) if requests else [_NOTHING_KNOWN] * len(urls)
+        found = ask_all(outbound, requests, way=self._way) if requests else [_NOTHING_KNOWN] * len(urls)
         return [
             (each, facts if isinstance(facts, Facts) or facts.reason in _REFUSALS else _NOTHING_KNOWN)
             for each, facts in zip(urls, found, strict=True)
@@ -198,6 +204,7 @@ def _raise_all(refused: Iterable[tuple[NumberedUrl, OutboundError]]) -> None:
 
 def _entry(url: NumberedUrl, facts: Facts, layout: str, on_error: OnError, now: int) -> Entry:
     is_fixed = facts.size is not None and on_error is OnError.ABORT
+    crc = facts.crc32 if is_fixed else None
     details: dict[str, object] = {}
     if url.item.headers:
         details["headers"] = dict(url.item.headers)
@@ -210,9 +217,9 @@ def _entry(url: NumberedUrl, facts: Facts, layout: str, on_error: OnError, now: 
         kind="url",
         reference=url.item.url,
         size=facts.size if is_fixed else None,
-        crc=None,
+        crc=crc,
         mtime=now if facts.modified is None else facts.modified,
-        form=Form.BLOCKS if is_fixed else Form.STREAMED,
+        form=Form.STREAMED if not is_fixed else Form.BLOCKS if crc is None else Form.STORED,
         details=details,
     )
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from meteorpi_server.outbound.answer import Answer
 from meteorpi_server.outbound.failures import OutboundError, Reason
@@ -34,6 +34,7 @@ class Facts:
         modified: last change in seconds since 1970, or None.
         name: of the file, from ``Content-Disposition``, as the source gives it; None without one.
         content_type: MIME type without parameters, or empty.
+        crc32: CRC-32 of the content, where somebody who knows was asked for it; else None.
     """
 
     size: int | None
@@ -41,6 +42,14 @@ class Facts:
     modified: int | None
     name: str | None
     content_type: str
+    crc32: int | None = None
+
+
+class Ask(Protocol):
+    """A way of asking one source."""
+
+    def __call__(self, outbound: Outbound, request: Request, deadline: float | None = None) -> Facts:
+        """What the source of `request` says until `deadline`; raises OutboundError."""
 
 
 def ask(outbound: Outbound, request: Request, deadline: float | None = None) -> Facts:
@@ -62,7 +71,12 @@ def ask(outbound: Outbound, request: Request, deadline: float | None = None) -> 
 
 
 def ask_all(
-    outbound: Outbound, requests: Sequence[Request], *, at_once: int = AT_ONCE, seconds: float = SECONDS
+    outbound: Outbound,
+    requests: Sequence[Request],
+    *,
+    at_once: int = AT_ONCE,
+    seconds: float = SECONDS,
+    way: Ask = ask,
 ) -> list[Facts | OutboundError]:
     """Ask several sources at the same time.
 
@@ -71,6 +85,7 @@ def ask_all(
         requests: what is asked; the method does not matter.
         at_once: how many at the same time.
         seconds: after this time no further source is asked; those left over have failed with a timeout.
+        way: how one is asked.
 
     Returns:
         What each of `requests` came to, in their order.
@@ -82,7 +97,7 @@ def ask_all(
         if is_stopped.is_set() or time.monotonic() > deadline:
             return OutboundError("the source was not asked in time", reason=Reason.TIMEOUT)
         try:
-            return ask(outbound, request, deadline)
+            return way(outbound, request, deadline)
         except OutboundError as error:
             return error
 

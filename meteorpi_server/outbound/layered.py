@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -54,6 +55,7 @@ class LayeredTransport(Transport):
             max_keepalive_connections=IDLE_CONNECTIONS,
             network_backend=_Dialler(self._timeouts),
         )
+        weakref.finalize(self, _close_idle, self._pool)  # as urllib3 does, whoever forgets to close this
 
     def send(self, hop: Hop) -> Reply:
         """Make the request; a connection that the source closed while it was idle is opened again."""
@@ -92,9 +94,13 @@ class LayeredTransport(Transport):
     def close(self) -> None:
         """Close the connections that nobody uses."""
         self._is_closed = True
-        for connection in self._pool.connections:
-            if connection.is_idle():
-                connection.close()
+        _close_idle(self._pool)
+
+
+def _close_idle(pool: httpcore2.ConnectionPool) -> None:
+    for connection in pool.connections:
+        if connection.is_idle():
+            connection.close()
 
 
 class _Dialler(NetworkBackend):
