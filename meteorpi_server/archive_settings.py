@@ -24,6 +24,9 @@ class ArchiveSettings(NodeSettings):
     archive_dir_prefix: bool = setting(
         False, "let the names in the archive of a directory begin with the name of the directory"
     )
+    archive_dir_precompute: bool = setting(
+        False, "read directories in which nothing changes any more before anybody asks for them"
+    )
     archive_debug: bool = setting(False, "show the directories that are offered at /archive/; for tests only")
     archive_user_roles: tuple[str, ...] = setting(
         ("user",), "roles whose accounts may make archives of records; camera_admin may always"

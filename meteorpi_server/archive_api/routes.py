@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.app import MeteorApp
-from meteorpi_server.archive_api import gauges, refusals, service
+from meteorpi_server.archive_api import gauges, precomputing, refusals, service
 from meteorpi_server.archive_api.figures import ArchiveFigures
 from meteorpi_server.declarations import declarations
 from meteorpi_server.settings import Settings
@@ -44,6 +44,13 @@ def add_routes(meteor_app: MeteorApp, url_path: str = "", **options: object) -> 
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
     services.append(made)
     meteor_app.upkeep.add(f"archives {len(services)}", _UPKEEP_SECONDS, made.keep_up)
+    checksums = made.planner.checksums
+    if settings.archive_dir_precompute and checksums is not None:
+        meteor_app.upkeep.add(
+            f"directories {len(services)}",
+            precomputing.INTERVAL_SECONDS,
+            lambda: precomputing.read_quiet(settings, checksums, meteor_app.db.clock()),
+        )
 
 
 def _figures_of(meteor_app: MeteorApp) -> tuple[ArchiveFigures, list[service.ArchiveService]]:

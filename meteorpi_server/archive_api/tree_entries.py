@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,14 +89,18 @@ def directories(settings: Settings) -> list[str]:
 
 
 def read_unknown(
-    settings: Settings, checksums: Checksums, limit: int | None = None
-) -> Iterator[tuple[Entry, SourceFailedError | None]]:
+    settings: Settings,
+    checksums: Checksums,
+    limit: int | None = None,
+    unchanged_since: float | None = None,
+) -> Generator[tuple[Entry, SourceFailedError | None]]:
     """Read the files of the storage that nobody has read yet, and keep their checksums.
 
     Args:
         settings: where the storage is.
         checksums: that are known, and will be.
         limit: most files; None for all.
+        unchanged_since: seconds since 1970; directories with something newer are passed over. None for none.
 
     Returns:
         Each file when it has been read, and what was wrong with it.
@@ -106,7 +110,7 @@ def read_unknown(
     """
     read: list[tuple[Entry, int]] = []
     try:
-        for count, entry in enumerate(_unknown(settings, checksums)):
+        for count, entry in enumerate(_unknown(settings, checksums, unchanged_since)):
             if count == limit:
                 return
             try:
@@ -122,12 +126,14 @@ def read_unknown(
         checksums.note(read)
 
 
-def _unknown(settings: Settings, checksums: Checksums) -> Iterator[Entry]:
+def _unknown(settings: Settings, checksums: Checksums, unchanged_since: float | None) -> Iterator[Entry]:
     for name in directories(settings):
         try:
             tree = walk(settings, name)
         except NotFoundError:
             continue  # it went away meanwhile, or nobody can ask for it
+        if unchanged_since is not None and tree.newest > unchanged_since:
+            continue
         files = [entry for entry in tree_entries(settings, name, tree) if not entry.is_directory]
         for entry, crc in zip(files, checksums.known(files), strict=True):
             if crc is None:

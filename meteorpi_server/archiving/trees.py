@@ -41,6 +41,13 @@ class Tree:
     empty_directories: list[tuple[str, int]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def newest(self) -> float:
+        """When something in it changed last, in seconds since 1970."""
+        of_files = (each.found.st_mtime for each in self.files)
+        of_directories = (mtime for _, mtime in self.empty_directories)
+        return max((self.mtime, *of_files, *of_directories))
+
 
 def walk_tree(root: str | os.PathLike[str], name: str, *, include_hidden: bool = False) -> Tree:
     """What is below the directory `name` of `root`; no symbolic link is followed.
