@@ -150,7 +150,7 @@ class Loaded:
     @property
     def password_in_file(self) -> str | None:
         """The password of the database, if it stands in the configuration file itself."""
-        is_there = self.origins.get("db_password") == "file" and not self.secret_files
+        is_there = self.origins.get("db_password") == "file" and "db_password_file" not in self.secret_files
         return self.settings.db_password if is_there else None
 
     def as_toml(self) -> str:

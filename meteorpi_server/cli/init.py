@@ -209,7 +209,8 @@ def _permission(replace: bool, is_attended: bool) -> Callable[[str], bool]:
 
 
 def _warn_of_environment(output: Output, loaded: Loaded, wanted: Mapping[str, Any]) -> None:
-    if loaded.origins.get("db_password") == "environment" and not loaded.secret_files:
+    is_kept = "db_password_file" in loaded.secret_files
+    if loaded.origins.get("db_password") == "environment" and not is_kept:
         output.warn("db_password comes from the environment and is not written; --db-password-file keeps it")
     for name, value in wanted.items():
         if loaded.origins.get(name) == "environment" and getattr(loaded.settings, name) != value:
