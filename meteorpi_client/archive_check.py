@@ -19,9 +19,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from meteorpi_client import encrypted_entries
+from meteorpi_client.encrypted_entries import UnreadableEntryError
 from meteorpi_model.documents import as_count, as_list, as_text, read, read_optional, require_object
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.values import JsonObject
@@ -64,6 +66,7 @@ class ArchiveReport:
         differences: from the manifest.
         failed: what could not be had, or not whole, while the archive was made, as its last entry says.
         left_out: what was known not to be there when it was planned, as the manifest says.
+        unread: what is under a password that was not given, or another one.
     """
 
     entries: int = 0
@@ -73,16 +76,17 @@ class ArchiveReport:
     differences: list[Finding] = field(default_factory=list)
     failed: list[Finding] = field(default_factory=list)
     left_out: list[Finding] = field(default_factory=list)
+    unread: list[Finding] = field(default_factory=list)
 
     @property
     def is_intact(self) -> bool:
-        """Whether every byte is as the archive itself says."""
+        """Whether every byte that could be read is as the archive itself says."""
         return not self.damage
 
     @property
     def is_right(self) -> bool:
-        """Whether it is intact, nothing failed, and it holds what its manifest says, if there is one."""
-        return not (self.damage or self.differences or self.failed)
+        """Whether all was read, nothing failed, and it holds what its manifest says, if there is one."""
+        return not (self.damage or self.differences or self.failed or self.unread)
 
     def as_dict(self) -> JsonObject:
         """For JSON output."""
@@ -100,6 +104,7 @@ class ArchiveReport:
             "differences": rows(self.differences),
             "failed": rows(self.failed),
             "left_out": rows(self.left_out),
+            "unread": rows(self.unread),
         }
 
 
@@ -112,19 +117,29 @@ class _Content:
     md5: str | None
 
 
-def check_archive(path: Path, progress: Callable[[int, int | None], None] | None = None) -> ArchiveReport:
+def check_archive(
+    path: Path,
+    progress: Callable[[int, int | None], None] | None = None,
+    *,
+    password: str | None = None,
+) -> ArchiveReport:
     """Read every byte of the archive at `path`.
 
     Args:
         path: of the file.
         progress: told the bytes of contents that were read, and how many there are.
+        password: of the archive, if it has one.
 
     Raises:
         OSError: the file cannot be read.
     """
     try:
-        with _impossible_places_as_damage(), ZipFile(path) as archive:
-            return _Check(archive, progress).run()
+        with (
+            _impossible_places_as_damage(),
+            path.open("rb") as stream,
+            ZipFile(stream) as archive,
+        ):
+            return _Check(archive, stream, progress, password).run()
     except _DAMAGE as error:
         return ArchiveReport(damage=[Finding("", f"not a whole zip archive: {error}")])
 
@@ -143,9 +158,18 @@ def _impossible_places_as_damage() -> Iterator[None]:
 class _Check:
     """One archive being read."""
 
-    def __init__(self, archive: ZipFile, progress: Callable[[int, int | None], None] | None) -> None:
+    def __init__(
+        self,
+        archive: ZipFile,
+        stream: BinaryIO,
+        progress: Callable[[int, int | None], None] | None,
+        password: str | None,
+    ) -> None:
         self._archive = archive
+        self._stream = stream
         self._progress = progress
+        self._password = password
+        self._unread: list[Finding] = []
         self._infos = [info for info in archive.infolist() if not info.is_dir()]
         self._total = sum(info.file_size for info in self._infos)
         self._size = 0
@@ -176,6 +200,7 @@ class _Check:
             differences=differences,
             failed=failed,
             left_out=left_out,
+            unread=self._unread,
         )
 
     def _check_names(self) -> None:
@@ -195,25 +220,38 @@ class _Check:
                 with _impossible_places_as_damage():
                     content = self._read(info)
                 yield info.filename, content
+            except UnreadableEntryError as error:
+                self._unread.append(Finding(info.filename, error.detail))
             except _DAMAGE as error:
                 self._damage.append(Finding(info.filename, str(error) or type(error).__name__))
 
     def _read(self, info: ZipInfo) -> _Content:
-        if info.flag_bits & _ENCRYPTED:
-            raise BadZipFile("it is encrypted, and cannot be checked")
-        if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-            raise BadZipFile(f"method {info.compress_type} is not used by nodes, and cannot be checked")
+        is_encrypted = bool(info.flag_bits & _ENCRYPTED)
         size, md5 = 0, hashlib.md5(usedforsecurity=False)
-        with self._archive.open(info) as stream:  # compares the CRC-32 when the end is reached
-            while chunk := stream.read(_CHUNK_BYTES):
-                size += len(chunk)
-                md5.update(chunk)
-                self._size += len(chunk)
-                if self._progress is not None:
-                    self._progress(self._size, self._total)
+        crc = 0 if is_encrypted else info.CRC  # which has been compared when the end is reached
+        for chunk in self._chunks(info):
+            size += len(chunk)
+            md5.update(chunk)
+            if is_encrypted:
+                crc = zlib.crc32(chunk, crc)
+            self._size += len(chunk)
+            if self._progress is not None:
+                self._progress(self._size, self._total)
         if size != info.file_size:
             raise BadZipFile(f"it has {size} bytes, not {info.file_size}")
-        return _Content(size, info.CRC, md5.hexdigest())
+        return _Content(size, crc, md5.hexdigest())
+
+    def _chunks(self, info: ZipInfo) -> Iterator[bytes]:
+        if info.flag_bits & _ENCRYPTED:
+            if info.compress_type != encrypted_entries.METHOD:
+                raise BadZipFile("it is encrypted in a way that nodes do not use, and cannot be checked")
+            yield from encrypted_entries.decrypted(self._stream, info, self._password)
+            return
+        if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+            raise BadZipFile(f"method {info.compress_type} is not used by nodes, and cannot be checked")
+        with self._archive.open(info) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                yield chunk
 
     def _manifest(self, contents: Mapping[str, _Content]) -> Mapping[str, object] | None:
         """The manifest; None when there is none, or a file of some directory only has its name."""
@@ -233,8 +271,9 @@ class _Check:
         """The JSON object that the entry `name` is; None when it is none, or none that could be read."""
         if name not in contents or (contents[name].size or 0) > MAX_DOCUMENT_BYTES:
             return None
+        text = b"".join(self._chunks(self._archive.getinfo(name)))
         try:
-            return require_object(json.loads(self._archive.read(name)), name)
+            return require_object(json.loads(text), name)
         except (ValueError, RecursionError):
             return None
 

@@ -163,9 +163,16 @@ class ArchiveClient:
         """
         self._wait(f"/ticket/{ticket_id}/wait", seconds)
 
-    def download(self, ticket_id: UUID, path: str | Path, progress: Progress | None = None) -> Fetched:
+    def download(
+        self,
+        ticket_id: UUID,
+        path: str | Path,
+        progress: Progress | None = None,
+        *,
+        password: str | None = None,
+    ) -> Fetched:
         """Fetch the archive of a ticket to `path`, waiting for its turn where that is needed; see `fetch`."""
-        return self.fetch(f"/ticket/{ticket_id}/download", path, progress)
+        return self.fetch(f"/ticket/{ticket_id}/download", path, progress, password=password)
 
     def download_files(
         self, search: FileRecordSearch, path: str | Path, progress: Progress | None = None
@@ -173,7 +180,9 @@ class ArchiveClient:
         """Fetch all files that match as one archive; see `fetch`. No credentials are needed."""
         return self.fetch(f"/bundle/files/{search_segment(search)}", path, progress)
 
-    def fetch(self, link: str, path: str | Path, progress: Progress | None = None) -> Fetched:
+    def fetch(
+        self, link: str, path: str | Path, progress: Progress | None = None, *, password: str | None = None
+    ) -> Fetched:
         """Fetch what `link` leads to: an archive is checked, anything else taken as it is.
 
         Interrupted, it goes on where it was, also when it is called again later and the node can do that.
@@ -184,6 +193,7 @@ class ArchiveClient:
             link: path below the address of the node, with its query, beginning with a slash.
             path: of the file.
             progress: told the bytes that are here.
+            password: of the archive; without it what is encrypted is not checked, which the report says.
 
         Raises:
             NotFoundError: unknown, expired, withdrawn or used up.
@@ -197,21 +207,21 @@ class ArchiveClient:
             link = f"{ticket['ticket']}/download"
         for _ in range(_TURNS):
             try:
-                return self._fetch(link, Path(path), progress)
+                return self._fetch(link, Path(path), progress, password)
             except NotAllowedError as error:  # perhaps it has no slot, or has it no longer
                 refused = _TICKET_PATH.fullmatch(self._below(str(error.context.get("url"))) or "")
                 if refused is None:
                     raise
                 self._wait(f"{refused['ticket']}/wait", WAIT_SECONDS)
-        return self._fetch(link, Path(path), progress)
+        return self._fetch(link, Path(path), progress, password)
 
-    def _fetch(self, link: str, goal: Path, progress: Progress | None) -> Fetched:
+    def _fetch(self, link: str, goal: Path, progress: Progress | None, password: str | None) -> Fetched:
         with self._transport.open("HEAD", link) as reply:  # takes no slot
             etag = strong_tag(reply)
             content_type = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             # What a bundle leads to is frozen; to ask for the bundle again could freeze another one.
             link = self._below(reply.url) or link
-        check = _ArchiveCheck() if content_type == ZIP_TYPE else None
+        check = _ArchiveCheck(password) if content_type == ZIP_TYPE else None
         wanted = Wanted(
             path=link,
             fault=check or _no_fault,
@@ -243,11 +253,12 @@ class ArchiveClient:
 class _ArchiveCheck:
     """Looks at what was fetched, and keeps what it found."""
 
-    def __init__(self) -> None:
+    def __init__(self, password: str | None) -> None:
         self.report: ArchiveReport | None = None
+        self._password = password
 
     def __call__(self, path: Path) -> MeteorError | None:
-        self.report = check_archive(path)
+        self.report = check_archive(path, password=self._password)
         if self.report.is_intact:
             return None
         first = self.report.damage[0]

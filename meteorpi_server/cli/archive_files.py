@@ -25,6 +25,15 @@ archive_argument = click.argument(
 )
 
 
+password_option = click.option(
+    "--password-file",
+    "password",
+    type=click.File("r", encoding="utf-8"),
+    callback=lambda context, parameter, stream: None if stream is None else first_line(stream.read()),
+    help="Take the password of the archive from FILE; - is standard input.",
+)
+
+
 @click.command()
 @click.argument("link", metavar="LINK")
 @click.option(
@@ -44,6 +53,7 @@ archive_argument = click.argument(
     callback=lambda context, parameter, stream: None if stream is None else first_line(stream.read()),
     help="Take the secret of the client that LINK is bound to from FILE; - is standard input.",
 )
+@password_option
 @json_option
 @pass_setup
 def fetch(
@@ -54,6 +64,7 @@ def fetch(
     node_url: str | None,
     ca_file: str | None,
     secret: str | None,
+    password: str | None,
 ) -> int:
     """Fetch the archive that LINK leads to: a web address, or the id of a ticket.
 
@@ -66,21 +77,22 @@ def fetch(
         MeteorClient(base_url, token=secret, verify=ca_file or True) as client,
         progress(goal.name, in_bytes=True) as advance,
     ):
-        fetched = client.archives.fetch(path, goal, advance)
+        fetched = client.archives.fetch(path, goal, advance, password=password)
     return tell(output, fetched.path, fetched.report)
 
 
 @click.command()
 @archive_argument
 @click.option("--manifest", "needs_manifest", is_flag=True, help="Also fail when it has no manifest.")
+@password_option
 @json_option
-def verify(output: Output, archive: Path, needs_manifest: bool) -> int:
+def verify(output: Output, archive: Path, needs_manifest: bool, password: str | None) -> int:
     """Read every byte of the archive FILE and compare it with the manifest in it.
 
     Ends with 1 when something is damaged, failed while it was made, or is not as the manifest says.
     """
     with progress(archive.name, in_bytes=True) as advance:
-        report = check_archive(archive, advance)
+        report = check_archive(archive, advance, password=password)
     code = tell(output, archive, report)
     if needs_manifest and not report.has_manifest:
         output.warn("it has no manifest")
@@ -120,6 +132,7 @@ def tell(output: Output, path: Path, report: ArchiveReport | None) -> int:
         _list(output, "different", report.differences)
         _list(output, "failed", report.failed)
         _list(output, "left out", report.left_out)
+        _list(output, "not read", report.unread)
         state = "right" if report.is_right else "not right"
         output.say(f"{path}: {report.entries} files, {size_text(report.size_bytes)}, {state}")
     return 0 if report.is_right else 1
