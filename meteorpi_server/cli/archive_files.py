@@ -89,7 +89,8 @@ def fetch(
 def verify(output: Output, archive: Path, needs_manifest: bool, password: str | None) -> int:
     """Read every byte of the archive FILE and compare it with the manifest in it.
 
-    Ends with 1 when something is damaged, failed while it was made, or is not as the manifest says.
+    Ends with 1 when something is damaged, failed while it was made, is not as the manifest says, or is under
+    a password that was not given.
     """
     with progress(archive.name, in_bytes=True) as advance:
         report = check_archive(archive, advance, password=password)
