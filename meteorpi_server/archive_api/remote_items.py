@@ -216,7 +216,7 @@ def _entry(url: NumberedUrl, facts: Facts, layout: str, on_error: OnError, now: 
         name=_path(url, facts, layout),
         kind="url",
         reference=url.item.url,
-        size=facts.size if is_fixed else None,
+        size=facts.size,
         crc=crc,
         mtime=now if facts.modified is None else facts.modified,
         form=Form.STREAMED if not is_fixed else Form.BLOCKS if crc is None else Form.STORED,

@@ -203,9 +203,7 @@ def test_redirects_are_followed_five_times(source: FaultySource, outbound: MakeO
     assert failure(client, source.url("/loop")).reason is Reason.REDIRECTS
 
 
-@pytest.mark.contract(
-    "archive-3.14/headers", "archive-6.7", "archive-fpx/transports", "archive-3.14/transports"
-)
+@pytest.mark.contract("archive-3.14/headers", "archive-6.7", "archive-fpx/transports")
 def test_headers_of_the_caller_stay_at_the_first_origin(source: FaultySource, outbound: MakeOutbound) -> None:
     with FaultySource() as other:
         source.routes["/near"] = redirecting("/there")
@@ -278,7 +276,7 @@ def test_headers_are_sent_along(source: FaultySource, outbound: MakeOutbound) ->
     assert {name.lower(): value for name, value in headers.items()}.items() <= sent.items()
 
 
-@pytest.mark.contract("archive-defect-1", "archive-fpx/transports", "archive-3.14/transports")
+@pytest.mark.contract("archive-defect-1", "archive-fpx/transports")
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -313,9 +311,7 @@ def test_source_that_misbehaves_is_a_failure_never_a_short_content(
     assert error.reason is reason
 
 
-@pytest.mark.contract(
-    "archive-fpx/timeout", "archive-defect-21", "archive-fpx/transports", "archive-3.14/transports"
-)
+@pytest.mark.contract("archive-fpx/timeout", "archive-defect-21", "archive-fpx/transports")
 @pytest.mark.parametrize("path", ["/silent", "/silent-midway", "/dripping-head", "/endless-continue"])
 def test_source_that_says_nothing_is_given_up(
     source: FaultySource, outbound: MakeOutbound, path: str
@@ -378,9 +374,7 @@ def test_coded_content_is_decoded_and_has_no_size(source: FaultySource, outbound
         assert b"".join(answer) == body
 
 
-@pytest.mark.contract(
-    "archive-3.14/prefetch", "archive-defect-18", "archive-fpx/transports", "archive-3.14/transports"
-)
+@pytest.mark.contract("archive-3.14/prefetch", "archive-defect-18", "archive-fpx/transports")
 def test_connection_is_kept_for_the_next_file(source: FaultySource, outbound: MakeOutbound) -> None:
     source.routes["/a"] = serving(b"content")
     client = outbound(source.url())

@@ -108,9 +108,7 @@ class Breaking:
         return None
 
 
-@pytest.mark.contract(
-    "archive-3.12/retries", "archive-fpx/failing-source", "archive-fpx/transports", "archive-3.14/transports"
-)
+@pytest.mark.contract("archive-3.12/retries", "archive-fpx/failing-source", "archive-fpx/transports")
 def test_source_that_breaks_off_is_continued_where_it_broke_off(
     server: FaultySource, source: RemoteSource, waits: list[float]
 ) -> None:
@@ -187,9 +185,7 @@ def test_status_that_will_not_change_is_not_tried_again(
     assert len(server.requests) == count
 
 
-@pytest.mark.contract(
-    "archive-defect-1", "archive-fpx/failing-source", "archive-fpx/transports", "archive-3.14/transports"
-)
+@pytest.mark.contract("archive-defect-1", "archive-fpx/failing-source", "archive-fpx/transports")
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -441,9 +437,7 @@ def test_content_asked_for_out_of_order_is_opened_then() -> None:
         assert b"".join(ahead.open(*contents[0])) == b"a"
 
 
-@pytest.mark.contract(
-    "archive-defect-18", "archive-3.14/prefetch", "archive-fpx/transports", "archive-3.14/transports"
-)
+@pytest.mark.contract("archive-defect-18", "archive-3.14/prefetch", "archive-fpx/transports")
 def test_archive_of_remote_files_is_whole(server: FaultySource, source: RemoteSource) -> None:
     bodies = {f"/{number:03}": bytes([number]) * (number * 997) for number in range(60)}
     server.routes |= {path: serving(body) for path, body in bodies.items()}
