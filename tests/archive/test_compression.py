@@ -47,7 +47,7 @@ def add_records(node: ArchiveNode) -> None:
         node.add_file(content, mime_type=media_type, file_name=name)
 
 
-@pytest.mark.contract("archive-3.15/auto", "archive-defect-23", "archive-3.6/options")
+@pytest.mark.contract("archive-3.15/auto", "archive-defect-23")
 def test_what_shrinks_is_deflated_and_photographs_are_not(archive_node: ArchiveNode) -> None:
     add_records(archive_node)
 

@@ -277,7 +277,7 @@ def test_download_can_be_repeated_and_given_up(archive_node: ArchiveNode, made: 
         assert archive_node.get(made["href"]).data == whole
 
 
-@pytest.mark.contract("archive-3.7/once")
+@pytest.mark.contract("archive-3.7/once", "archive-3.6/options")
 def test_archive_for_once_can_be_gone_on_with_for_a_while(archive_node: ArchiveNode) -> None:
     archive_node.add_files()
     made = archive_node.ticket(EVERYTHING, once=True)
@@ -297,6 +297,7 @@ def test_archive_for_once_can_be_gone_on_with_for_a_while(archive_node: ArchiveN
     assert archive_node.get(made["href"], headers=again).status_code == 404
 
 
+@pytest.mark.contract("archive-3.6/options")
 def test_archive_is_downloaded_as_often_as_asked_for(archive_node: ArchiveNode) -> None:
     archive_node.add_files()
     made = archive_node.ticket(EVERYTHING, max_downloads=2)

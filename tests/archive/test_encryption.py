@@ -147,7 +147,7 @@ def test_nothing_is_encrypted_where_the_library_is_missing(
     assert PASSWORD not in answer.text
 
 
-@pytest.mark.contract("archive-3.16", "archive-3.6/options")
+@pytest.mark.contract("archive-3.16")
 @pytest.mark.parametrize(
     ("options", "member"),
     [

@@ -109,7 +109,7 @@ def test_content_that_is_damaged_here_is_taken_from_there(make_hub: Callable[...
     assert CONTENTS[0] in contents.values()
 
 
-@pytest.mark.contract("archive-3.5/missing", "archive-3.6/options")
+@pytest.mark.contract("archive-3.5/missing")
 def test_what_is_missing_is_left_out_or_refused(make_hub: Callable[..., Hub]) -> None:
     hub = make_hub()
     lost = hub.lose(1)

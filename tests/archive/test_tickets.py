@@ -396,7 +396,7 @@ def test_accounts_need_one_of_the_roles_and_clients_to_be_enabled(
     assert status(client) == 401
 
 
-@pytest.mark.contract("archive-3.3/holders")
+@pytest.mark.contract("archive-3.3/holders", "archive-3.6/options")
 def test_bound_archive_is_for_its_maker_only(archive_node: ArchiveNode) -> None:
     archive_node.add_files()
     client, other = archive_node.client("one"), archive_node.client("two")
@@ -408,6 +408,7 @@ def test_bound_archive_is_for_its_maker_only(archive_node: ArchiveNode) -> None:
     assert [status(headers) for headers in ({}, other, basic("admin"), client)] == [401, 403, 403, 200]
 
 
+@pytest.mark.contract("archive-3.6/options")
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -436,7 +437,7 @@ def test_options_that_cannot_be_used_are_refused(
         assert list(answer.json["errors"]["json"]["options"]) == [name]
 
 
-@pytest.mark.contract("archive-3.13/names", "archive-defect-4", "archive-defect-10")
+@pytest.mark.contract("archive-3.6/options", "archive-3.13/names", "archive-defect-4", "archive-defect-10")
 def test_layout_names_entries_and_duplicates_are_renamed_or_refused(archive_node: ArchiveNode) -> None:
     archive_node.add_file(b"a", file_name="../../passwd.txt")
     archive_node.add_file(b"b", file_name="../../passwd.txt", time=datetime(2015, 4, 1, 2))
@@ -453,6 +454,7 @@ def test_layout_names_entries_and_duplicates_are_renamed_or_refused(archive_node
     assert refused.status_code == 422
 
 
+@pytest.mark.contract("archive-3.6/options")
 def test_comment_is_in_the_archive(archive_node: ArchiveNode) -> None:
     archive_node.add_files(1)
 
