@@ -21,7 +21,7 @@ from meteorpi_server import auth, context, cors, parsing, problems, thumbnails
 from meteorpi_server.context import current_database, current_request_id, current_settings
 from meteorpi_server.metrics import Family, Memo, RequestMetrics
 from meteorpi_server.settings import Settings
-from meteorpi_server.stopping import StopRequest
+from meteorpi_server.stopping import StopRequest, tell_of_stop
 from meteorpi_server.upkeep import Upkeep
 
 __all__ = [
@@ -144,6 +144,14 @@ class MeteorApp:
             self._open_blueprints.add(name)
         self._origins[name] = origins
         self._accepts_ranges = self._accepts_ranges or accepts_ranges
+
+    def begin_serving(self) -> None:
+        """Do what a process that serves the application has to do beside; for the scripts of web servers.
+
+        Starts what routes want done now and then, and sees to it that they learn when the process has to end.
+        """
+        self.upkeep.start()
+        tell_of_stop(self.stopping.ask)
 
     @staticmethod
     def success(message: str = "Okay") -> Response:

@@ -86,6 +86,8 @@ class MeteorServer:
             self.server = None
 
     def _open(self) -> StandaloneServer:
-        self.server = StandaloneServer(self.meteor_app.app, self._settings, self.port)
+        self.meteor_app.stopping.asked_at = None  # it may be served again
+        on_stop = self.meteor_app.stopping.ask
+        self.server = StandaloneServer(self.meteor_app.app, self._settings, self.port, on_stop=on_stop)
         self.port = self.server.port
         return self.server

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
+from waitress.task import WSGITask
 
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.fronting import believing_proxy
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("meteorpi.server.standalone")
 
 IDENTITY: Final = "meteorpi"
+CONNECTION: Final = "meteorpi.socket"
+"""Where the environment of a request has the connection that it came over."""
+
 PART: Final = "serve"
 """What the service manager is told of: the loop that takes connections."""
 
@@ -48,6 +53,7 @@ class StandaloneServer:
         settings: where to listen, and the limits.
         port: overrides the port of the settings; 0 takes any free one.
         supervisor: the service manager, told while the server runs and when it stops.
+        on_stop: called when the server is told to stop, possibly in a signal handler; must be quick.
     """
 
     def __init__(
@@ -56,7 +62,9 @@ class StandaloneServer:
         settings: Settings,
         port: int | None = None,
         supervisor: Supervisor | None = None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
+        self._on_stop = on_stop or _do_nothing
         self._supervisor = supervisor or Supervisor()
         self._supervisor.expect(PART)
         self._stop_seconds = settings.stop_seconds
@@ -71,6 +79,7 @@ class StandaloneServer:
         self._server: Any = create_server(
             application, map=self._sockets, sockets=[self._listener], **_adjustments(settings)
         )
+        self._server.channel_class = _Channel
         # Outermost: further in, the address of the proxy has given way to that of its caller.
         self._server.application = believing_proxy(self._server.application, settings.trusted_proxy)
 
@@ -86,6 +95,7 @@ class StandaloneServer:
 
     def stop(self) -> None:
         """Make :meth:`run` come to its end; may be called from any thread and from a signal handler."""
+        self._on_stop()
         self._stopping.set()
         with self._trigger_lock:
             if not self._is_closed:
@@ -133,6 +143,7 @@ def serve(
     settings: Settings,
     on_start: Callable[[int], None] | None = None,
     supervisor: Supervisor | None = None,
+    on_stop: Callable[[], None] | None = None,
 ) -> None:
     """Serve until the process is told to end by SIGTERM or SIGINT; to be called in the main thread.
 
@@ -141,12 +152,13 @@ def serve(
         settings: where to listen, and the limits.
         on_start: called with the port once it is open.
         supervisor: the service manager, told that the server is ready, alive and stopping.
+        on_stop: called, in the signal handler, when it is told to end.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
     """
     supervisor = supervisor or Supervisor()
-    server = StandaloneServer(application, settings, supervisor=supervisor)
+    server = StandaloneServer(application, settings, supervisor=supervisor, on_stop=on_stop)
     with stopped_by_signals(server.stop):
         logger.info("serving host=%s port=%d threads=%d", settings.host, server.port, settings.threads)
         if on_start is not None:
@@ -179,7 +191,22 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _do_nothing() -> None:
-    """Stand in for the trigger of a server that has been closed."""
+    """Stand in for what nobody wants to be told, and for the trigger of a server that has been closed."""
+
+
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
+    """A request that hands on its connection, so that it can be seen that a reader has left."""
+
+    def get_environment(self) -> dict[str, object]:
+        environ: dict[str, object] = super().get_environment()
+        environ[CONNECTION] = self.channel.socket
+        return environ
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection whose requests hand it on."""
+
+    task_class = _Task
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -29,4 +29,5 @@ node_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 if settings.export:
     start_exporter(db, settings)
 
+meteor_app.begin_serving()
 application = behind_web_server(meteor_app.app, settings)

@@ -18,4 +18,6 @@ from meteorpi_server.settings import load_settings
 
 settings = load_settings(os.environ, aliases=("container", "fpx")).settings.without_node()
 configure_logging(settings.log_level, settings.log_format, path=settings.archive_log_file)
-application = behind_web_server(make_archive_app(settings.open_database(), settings).app, settings)
+meteor_app = make_archive_app(settings.open_database(), settings)
+meteor_app.begin_serving()
+application = behind_web_server(meteor_app.app, settings)

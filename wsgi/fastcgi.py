@@ -31,6 +31,7 @@ node_api.add_routes(meteor_app=meteor_app, url_path=url_path)
 if settings.export:
     start_exporter(db, settings)
 
+meteor_app.begin_serving()
 application = behind_web_server(meteor_app.app, settings)
 
 if __name__ == "__main__":

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-CONNECTION: Final = "meteorpi.socket"
-"""Where the node's own server puts the connection of a request."""
-
-_CONNECTIONS: Final = (CONNECTION, "gunicorn.socket", "werkzeug.socket")
+_CONNECTIONS: Final = ("meteorpi.socket", "gunicorn.socket", "werkzeug.socket")
 
 
 class Reader:

@@ -115,7 +115,7 @@ class ArchiveService:
             NotAllowedError: the ticket has to wait for its turn.
             UnavailableError, TooManyAttemptsError: too much is being sent already, or the process ends.
         """
-        if self._stop.asked_at is not None:
+        if self.is_stopping:
             raise UnavailableError("this server is about to stop", retry_after_seconds=_RESTART_SECONDS)
         give_back = self.active.begin(claim.link, claim.owner, claim.most_of_owner)
         try:
@@ -126,6 +126,11 @@ class ArchiveService:
         self.rates.enter(claim.flow)
         self.watcher.add(slot)
         return slot
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process has to end."""
+        return self._stop.asked_at is not None
 
     def _begin_in_queue(self, claim: Claim) -> UUID | None:
         if self.queue is None or claim.ticket_id is None:

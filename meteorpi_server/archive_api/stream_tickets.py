@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import cast
 from uuid import UUID
 
 from flask import request
@@ -20,7 +21,7 @@ from meteorpi_server.archive_api.signed_links import SignedLink
 from meteorpi_server.archive_api.slots import Claim, Slot
 from meteorpi_server.archive_api.streams import deliver, disposition, relayed
 from meteorpi_server.archiving import Entry, Plan
-from meteorpi_server.content import Content, content_response
+from meteorpi_server.content import Chunks, Content, content_response
 
 
 def stream_ticket(service: ArchiveService, ticket: Ticket, most_of_owner: int | None) -> Response:
@@ -52,10 +53,10 @@ def stream_ticket(service: ArchiveService, ticket: Ticket, most_of_owner: int | 
         slot.end()
         raise
     body = response.response
-    if request.method == "GET" and isinstance(body, Generator):
+    if request.method == "GET" and isinstance(body, Iterator):
         slot.total_bytes = response.content_length
         service.figures.began(is_resumed=response.status_code == 206)
-        response.response = deliver(service, body, slot)
+        response.response = deliver(service, cast(Chunks, body), slot)
     else:
         response.call_on_close(slot.end)
     return response

@@ -15,6 +15,7 @@ from meteorpi_server.archive_api.slots import Slot
 from meteorpi_server.archiving import Plan
 from meteorpi_server.archiving.cutting import CuttableSource, Cutter
 from meteorpi_server.archiving.failures import CutShortError, Reason, SourceFailedError
+from meteorpi_server.archiving.prefetch import Prefetcher
 from meteorpi_server.archiving.reports import EntryFailed, EntrySent, Report
 from meteorpi_server.archiving.sending import send
 from meteorpi_server.archiving.sources import Source
@@ -164,6 +165,8 @@ def _chunks(service: ArchiveService, shipment: Shipment, cutter: Cutter, report:
     plan, chunk_bytes = shipment.plan, service.settings.archive_chunk_size
     if shipment.is_whole:
         with service.remote.opened_ahead(plan, service.sources) as opened:
+            if isinstance(ahead := opened.get("url"), Prefetcher):
+                cutter.add(ahead.close)
             sources = _cuttable(opened, cutter)
             yield from send(plan, sources, report=report, chunk_bytes=chunk_bytes, password=shipment.password)
         return

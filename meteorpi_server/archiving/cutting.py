@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from meteorpi_server.archiving.entries import Entry
 from meteorpi_server.archiving.failures import SourceFailedError
@@ -15,7 +16,12 @@ class Cutter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: Chunks | None = None
+        self._closers: list[Callable[[], None]] = []
         self._is_cut = False
+
+    def add(self, close: Callable[[], None]) -> None:
+        """Have `close` called as well; it has to bear that from another thread."""
+        self._closers.append(close)
 
     def watch(self, chunks: Chunks) -> None:
         """From now on this is what is open.
@@ -33,6 +39,8 @@ class Cutter:
         """Close what is open, even while another thread waits for its next chunk, and all that comes."""
         with self._lock:
             self._is_cut, chunks = True, self._open
+        for close in self._closers:
+            close()
         if chunks is not None:
             chunks.close()
 

@@ -63,6 +63,7 @@ class Prefetcher(Source):
         self._held_bytes = held_bytes
         self._next = 0  # of wanted: the first that was not asked for
         self._ahead: dict[int, _Job] = {}
+        self._awaited: _Job | None = None
         self._orders: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -75,8 +76,12 @@ class Prefetcher(Source):
         job = self._ahead.pop(index, None)
         if job is None:
             return _Watched(self._source.open(entry, start, stop), self)
+        self._awaited = job
         self.go_ahead()
-        return job.taken()
+        try:
+            return job.taken()
+        finally:
+            self._awaited = None
 
     def check(self, entry: Entry) -> None:
         """See :meth:`Source.check`."""
@@ -98,13 +103,17 @@ class Prefetcher(Source):
         thread.start()
 
     def close(self) -> None:
-        """Close what was opened ahead; threads that wait for a source end when it answers."""
-        for _ in self._threads:
-            self._orders.put(None)
-        for job in self._ahead.values():
-            job.abandon()
-        self._ahead.clear()
+        """Close what was opened ahead, also while another thread waits for it, which is told that it failed.
+
+        Threads that wait for a source end when it answers.
+        """
         self._next = len(self._wanted)
+        for _ in list(self._threads):
+            self._orders.put(None)
+        for job in [self._awaited, *self._ahead.values()]:
+            if job is not None:
+                job.abandon()
+        self._ahead.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -163,13 +172,14 @@ class _Job:
         with self._lock:
             self._is_abandoned = True
             chunks = self._chunks
+        self._is_done.set()
         if chunks is not None:
             chunks.close()
 
     def taken(self) -> Chunks:
         """The content, what is held first; raises what opening it raised."""
         self._is_done.wait()
-        if self._chunks is None:
+        if self._chunks is None or self._is_abandoned:
             raise self._error or SourceFailedError("the source was closed")
         return _Continued(self._held, self._chunks, self._error)
 

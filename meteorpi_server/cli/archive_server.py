@@ -72,8 +72,10 @@ def run(setup: Setup, output: Output, **options: Any) -> None:
     for name, variable in own.loaded.aliases.items():
         logger.info("setting taken from %s: %s", name, variable or "it has no effect")
     with own.open_database() as database:
-        application = make_archive_app(database, settings).app
-        serve(application, settings, partial(announce, output, settings), Supervisor.from_environ(os.environ))
+        meteor_app = make_archive_app(database, settings)
+        begun, supervisor = partial(announce, output, settings), Supervisor.from_environ(os.environ)
+        with meteor_app.upkeep:
+            serve(meteor_app.app, settings, begun, supervisor, meteor_app.stopping.ask)
 
 
 def given_settings(options: Mapping[str, Any]) -> dict[str, str]:

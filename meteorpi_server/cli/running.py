@@ -44,7 +44,9 @@ def serve(setup: Setup, output: Output, **options: Any) -> None:
         meteor_app = make_meteor_app(database, settings)
         supervisor = Supervisor.from_environ(os.environ)
         with exporting(database, settings, supervisor) if settings.export else contextlib.nullcontext():
-            serve_application(meteor_app.app, settings, partial(announce, output, settings), supervisor)
+            begun = partial(announce, output, settings)
+            with meteor_app.upkeep:
+                serve_application(meteor_app.app, settings, begun, supervisor, meteor_app.stopping.ask)
 
 
 @click.command()
