@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from types import FrameType
 
 
@@ -33,8 +32,9 @@ def tell_of_stop(ask: Callable[[], None]) -> None:
     Under Apache mod_wsgi says so. Elsewhere it is SIGTERM, which gunicorn and others go on to handle as they
     did before; they have to have set their handlers when the script is loaded, as those two do.
     """
-    if find_spec("mod_wsgi") is not None:
-        import_module("mod_wsgi").subscribe_shutdown(lambda *_, **__: ask())
+    inside = sys.modules.get("mod_wsgi")  # it has no specification that could be found
+    if inside is not None:
+        inside.subscribe_shutdown(lambda *_, **__: ask())
     elif threading.current_thread() is threading.main_thread():
         _chain(signal.SIGTERM, ask)
 
