@@ -6,11 +6,15 @@ records; there is no file store. Whoever asks for records is told so (422).
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flask.typing import ResponseReturnValue
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import archive_api, node_api
 from meteorpi_server.app import MeteorApp, current_settings
+from meteorpi_server.declarations import declarations
 from meteorpi_server.settings import Settings
 
 
@@ -27,6 +31,10 @@ def make_archive_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:
     Raises:
         ConfigurationError: a setting of archives cannot be used.
     """
+    storage = settings.archive_storage_path
+    if storage and not Path(storage).is_dir():
+        variable = declarations(Settings)["archive_storage_path"].variable
+        raise ConfigurationError(f"{variable}: {storage} is no directory, or is closed to this account")
     meteor_app = MeteorApp(db=db, settings=settings)
     path = settings.url_path.rstrip("/")
     archive_api.add_routes(meteor_app, url_path=path)

@@ -209,7 +209,7 @@ def test_server_takes_the_seven_options_by_letter(tmp_path: Path, photos: Path) 
 
     lines = log.read_text()
     assert "serving host=127.0.0.1" in lines
-    assert "archive sent" in lines
+    assert "outcome=complete" in lines
     assert NAME not in lines
     assert (tmp_path / "meteorpi-archive.db").exists()
 

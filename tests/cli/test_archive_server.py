@@ -80,6 +80,7 @@ def test_database_url_of_before_leads_to_the_clients_of_the_server(
         ([], {"FPX_PROT": "1"}, "FPX_PROT. Did you mean FPX_PORT?"),
         ([], {"METEORPI_ARCHIVE_PROT": "1"}, "METEORPI_ARCHIVE_PROT"),
         ([], {"PORT": "many"}, "PORT: 'many'"),
+        (["-S", "nowhere", "-P", "0"], {}, "METEORPI_ARCHIVE_STORAGE_PATH: nowhere is no directory"),
         (["-L", "/nowhere/archive.log"], {}, "cannot write the log to /nowhere/archive.log"),
     ],
 )

@@ -10,6 +10,7 @@ from tests.deployment.deployed import SCRIPTS
 
 _sample = runpy.run_path(str(SCRIPTS / "fastcgi.py"))
 archive_api.add_routes(meteor_app=_sample["meteor_app"], url_path=_sample["url_path"])
+_sample["meteor_app"].begin_serving()  # what archives want done, too
 application = _sample["application"]
 
 if __name__ == "__main__":
