@@ -21,7 +21,7 @@ from meteorpi_server.archive_api.planning import Planned, make_plan
 from meteorpi_server.archive_api.service import ArchiveService
 from meteorpi_server.archive_api.tickets import keep_ticket
 from meteorpi_server.archiving.sending import send
-from meteorpi_server.cli.archive_files import own_url
+from meteorpi_server.cli.archive_files import own_url, password_option
 from meteorpi_server.cli.output import Advance, Output, json_option, progress, size_text
 from meteorpi_server.cli.selecting import with_options
 from meteorpi_server.cli.setup import Setup, pass_setup
@@ -57,6 +57,7 @@ def item_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--url", "urls", multiple=True, help="Something at a web address."),
             click.option("--options", "options_text", default="{}", metavar="JSON", help="Of the archive."),
+            password_option,
         ),
     )
 
@@ -75,8 +76,8 @@ def items_of(texts: Iterable[str], searches: Iterable[str], urls: Iterable[str])
     return items
 
 
-def options_of(service: ArchiveService, text: str) -> Options:
-    """The options of an archive, out of the text of a JSON object.
+def options_of(service: ArchiveService, text: str, password: str | None) -> Options:
+    """The options of an archive, out of the text of a JSON object, and its password.
 
     Raises:
         InvalidDocumentError: it is none, or an option cannot be used.
@@ -84,6 +85,10 @@ def options_of(service: ArchiveService, text: str) -> Options:
     document = _read_json(text)
     if not isinstance(document, dict):
         raise click.UsageError("--options takes a JSON object")
+    if "password" in document:
+        raise click.UsageError("arguments can be seen by everybody on this machine: use --password-file")
+    if password is not None:
+        document["password"] = password
     return read_options(document, service.settings)
 
 
@@ -106,6 +111,7 @@ def pack(
     searches: Sequence[str],
     urls: Sequence[str],
     options_text: str,
+    password: str | None,
     goal: Path,
 ) -> None:
     """Write the archive that the node would send for the same items, byte for byte, without a server.
@@ -116,7 +122,7 @@ def pack(
     items = items_of(texts, searches, urls)
     with setup.open_database(create=False) as database:
         service = ArchiveService(database, setup.settings)
-        options = options_of(service, options_text)
+        options = options_of(service, options_text, password)
         planned = make_plan(service.planner, items, options, database.clock())
         with progress(goal.name, in_bytes=True) as advance:
             size_bytes = _write(service, planned, goal, advance, options.password)
@@ -154,6 +160,7 @@ def add_ticket(
     searches: Sequence[str],
     urls: Sequence[str],
     options_text: str,
+    password: str | None,
     client_name: str | None,
     base_url: str | None,
     form: str,
@@ -167,7 +174,7 @@ def add_ticket(
     with setup.open_database(create=False) as database:
         service = ArchiveService(database, setup.settings)
         maker = _maker(service, client_name)
-        options = options_of(service, options_text)
+        options = options_of(service, options_text, password)
         planned = make_plan(service.planner, items, options, database.clock())
         ticket = keep_ticket(service, maker, planned, options)
     link = f"{base_url or own_url(setup.settings)}/ticket/{ticket.ticket_id}/download"
