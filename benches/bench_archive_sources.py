@@ -1,112 +1,232 @@
 """Archives of what other servers hold: latency paid once, and bytes over the loopback interface.
 
 Run by hand: ``python benches/bench_archive_sources.py``; one JSON line per case. The source is a process of
-its own that answers every request with the same bytes, after `delay` seconds.
+its own that answers every request with the same bytes, after `delay` seconds. A node behind gunicorn packs
+them, over each transport, and so does FPX with its default transport; all of them share two processors with
+source and caller. ``--fpx`` names the command of FPX; without it FPX is installed into an environment of its
+own below a temporary directory, which needs a package index, and left out where that fails.
 
-Aims (P6 and P7 of the archive contract): ``seconds`` at most 2.5 for 200 sources of 50 ms; for the others
-there is none in absolute numbers, ``ms_per_file`` and ``mb_per_second`` are to be held against other packers.
+The numbers are medians of rounds that alternate. ``ratio`` is the time of FPX over ours, round by round, for
+the download; making the ticket is told beside it: here up to 1,000 sources are asked for their lengths, in
+FPX none. Aims (P6 and P7 of the archive contract): 200 sources of 50 ms within 2.5 s; 500 files of 1 MiB at
+1.5 times the speed of FPX, 2,000 of 10 KiB at 5 times.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
+import venv
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from meteorpi_server.archiving import Entry, Form, Plan
-from meteorpi_server.archiving.prefetch import Prefetcher, wanted_of
-from meteorpi_server.archiving.remote import RemoteSource
-from meteorpi_server.archiving.sending import send
-from meteorpi_server.outbound import AddressPolicy, AllowedSources, Outbound, PooledTransport
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))  # the server is that of the tests
+
+from meteorpi_db.testing.processes import LOOPBACK, free_port, wait_until  # noqa: E402
+from tests.deployment.servers import GunicornNode  # noqa: E402
 
 CASES = ((200, 10 << 10, 0.05), (2000, 10 << 10, 0.0), (500, 1 << 20, 0.0))
-ROUNDS = 3
+TRANSPORTS = ("requests-like", "httpx-like")
+SECONDS = 120.0
 
 SERVER = """
 import socketserver, sys, time
-size, delay = int(sys.argv[1]), float(sys.argv[2])
-answer = b'HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nETag: "1"\\r\\n\\r\\n' % size + b"x" * size
+port, size, delay = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+head = b'HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nETag: "1"\\r\\n\\r\\n' % size
+answer = head + b"x" * size
 
 class Handler(socketserver.StreamRequestHandler):
     disable_nagle_algorithm = True
 
     def handle(self):
-        while self.rfile.readline():
+        while line := self.rfile.readline():
             while self.rfile.readline().strip():
                 pass
             time.sleep(delay)
-            self.request.sendall(answer)
+            self.request.sendall(head if line.startswith(b"HEAD") else answer)
 
 class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 64
 
-with Server(("127.0.0.1", 0), Handler) as server:
-    print(server.server_address[1], flush=True)
+with Server(("127.0.0.1", port), Handler) as server:
+    print("up", flush=True)
     server.serve_forever()
 """
 
+SCRIPT = """
+import os
+from meteorpi_server import MeteorApp, archive_api, query_api
+from meteorpi_server.settings import Settings
+
+settings = Settings.load(os.environ)
+meteor_app = MeteorApp(db=settings.open_database(), settings=settings)
+query_api.add_routes(meteor_app, "/api")  # where the server is asked whether it is up
+for transport in ("requests-like", "httpx-like"):
+    archive_api.add_routes(meteor_app, f"/{transport}", transport=transport)
+application = meteor_app.app
+"""
+
+
+@dataclass(frozen=True)
+class Packer:
+    """A service that makes tickets of URLs."""
+
+    name: str
+    address: str
+    secret: str
+
+    def generate(self, urls: list[str]) -> str:
+        """The address of the archive of `urls`."""
+        found = json.loads(post(f"{self.address}/ticket/generate", {"items": urls}, self.secret))
+        return f"{self.address}/ticket/{found['id']}/download"
+
 
 @contextmanager
-def source(size: int, delay: float) -> Iterator[str]:
+def source(port: int, size: int, delay: float) -> Iterator[str]:
     """A server of contents of `size` bytes that thinks for `delay` seconds; its address."""
-    command = [sys.executable, "-c", SERVER, str(size), str(delay)]
+    command = [sys.executable, "-c", SERVER, str(port), str(size), str(delay)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}/"
+            process.stdout.readline()
+            yield f"http://{LOOPBACK}:{port}/"
         finally:
             process.kill()
 
 
-def plan_of(address: str, count: int, size: int) -> Plan:
-    """`count` entries of `size` bytes each."""
-    return Plan(
-        tuple(
-            Entry(
-                name=str(number),
-                kind="url",
-                reference=f"{address}{number}",
-                size=size,
-                crc=None,
-                mtime=0,
-                form=Form.BLOCKS,
-            )
-            for number in range(count)
-        )
-    )
+@contextmanager
+def node(scratch: Path, source_port: int) -> Iterator[list[Packer]]:
+    """A node with archives of the source over each transport."""
+    script = scratch / "served.py"
+    script.write_text(SCRIPT)
+    settings = {"log_level": "WARNING", "archive_allowed_sources": [f"{LOOPBACK}:{source_port}"]}
+    with GunicornNode(settings, processes=1, threads=8, script=script) as server:
+        secret = json.loads(server.tool("archive", "client", "add", "bench", "--json"))["secret"]
+        address = f"http://{LOOPBACK}:{server.port}"
+        yield [Packer(name, f"{address}/{name}", secret) for name in TRANSPORTS]
 
 
-def seconds_of(address: str, plan: Plan) -> float:
-    """How long the whole archive takes with connections that are not open yet."""
-    policy = AddressPolicy(AllowedSources.parse([address]))
-    with closing(Outbound(PooledTransport(), policy)) as outbound:
-        begun = time.perf_counter()
-        with Prefetcher(RemoteSource(outbound), wanted_of(plan)) as ahead:
-            sent = sum(map(len, send(plan, {"url": ahead})))
-        taken = time.perf_counter() - begun
-    assert sent == plan.total_bytes
+def fpx_command(scratch: Path) -> str | None:
+    """The command of FPX, installed for this run; None where it cannot be had."""
+    home = scratch / "fpx"
+    venv.create(home, with_pip=True)
+    done = subprocess.run([home / "bin" / "pip", "install", "--quiet", "fpx"], capture_output=True)
+    return str(home / "bin" / "fpx") if done.returncode == 0 else None
+
+
+@contextmanager
+def fpx(command: str, scratch: Path) -> Iterator[Packer]:
+    """FPX with its defaults, and a database of its own."""
+    port = free_port()
+    own = {"FPX_DB_URL": f"sqlite:///{scratch}/fpx.db", "FPX_PORT": str(port), "FPX_HOST": LOOPBACK}
+    environ = os.environ | own
+    quiet: dict[str, Any] = {"env": environ, "check": True, "capture_output": True}
+    subprocess.run([command, "db", "up"], **quiet)
+    made = subprocess.run([command, "client", "add", "bench"], **quiet)
+    log = (scratch / "fpx.log").open("wb")
+    with log, subprocess.Popen([command, "server", "run"], env=environ, stdout=log, stderr=log) as process:
+        try:
+            address = f"http://{LOOPBACK}:{port}"
+            wait_until(lambda: is_up(f"{address}/ticket/"), SECONDS, "FPX")
+            yield Packer("fpx", address, made.stdout.decode().split()[-1])
+        finally:
+            process.terminate()
+
+
+def is_up(url: str) -> bool:
+    """Whether somebody answers there."""
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def post(url: str, document: object, secret: str) -> bytes:
+    """The answer to `document`."""
+    headers = {"Content-Type": "application/json", "X-FPX-Authorize": secret}
+    request = urllib.request.Request(url, json.dumps(document).encode(), headers)
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+def download(url: str) -> int:
+    """The number of bytes of the archive at `url`."""
+    count, buffer = 0, bytearray(1 << 18)
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        while received := answer.readinto(buffer):
+            count += received
+    return count
+
+
+def compare(packers: list[Packer], address: str, count: int, size: int, rounds: int) -> dict[str, Any]:
+    """Seconds of each round, by packer: for the ticket, and for the download."""
+    urls = [f"{address}{number}" for number in range(count)]
+    taken: dict[str, list[tuple[float, float]]] = {packer.name: [] for packer in packers}
+    for _ in range(rounds):
+        for packer in packers:
+            begun = time.perf_counter()
+            archive = packer.generate(urls)
+            made = time.perf_counter()
+            received = download(archive)
+            taken[packer.name].append((made - begun, time.perf_counter() - made))
+            assert received > count * size, f"{packer.name} sent {received} bytes only"
     return taken
 
 
-def main() -> None:
-    """Run every case and print what came of it."""
-    for count, size, delay in CASES:
-        with source(size, delay) as address:
-            plan = plan_of(address, count, size)
-            best = min(seconds_of(address, plan) for _ in range(ROUNDS))
-        row = {
-            "case": "remote",
+def lines(taken: dict[str, Any], count: int, size: int, delay: float) -> Iterator[dict[str, object]]:
+    """What came of one case."""
+    for name, found in taken.items():
+        seconds = statistics.median(download for _, download in found)
+        line: dict[str, object] = {
+            "bench": "archive-sources",
+            "case": name,
             "count": count,
             "size_bytes": size,
             "delay_seconds": delay,
-            "seconds": round(best, 3),
-            "ms_per_file": round(best / count * 1000, 3),
-            "mb_per_second": round(count * size / best / 1e6, 1),
+            "ticket_seconds": round(statistics.median(ticket for ticket, _ in found), 2),
+            "seconds": round(seconds, 2),
+            "mb_per_second": round(count * size / seconds / 1e6),
         }
-        print(json.dumps(row), flush=True)
+        if "fpx" in taken and name != "fpx":
+            pairs = zip(found, taken["fpx"], strict=True)
+            line["ratio"] = round(statistics.median(theirs[1] / ours[1] for ours, theirs in pairs), 1)
+        yield line
+
+
+def main() -> None:
+    """Measure every case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fpx", metavar="COMMAND", help="of FPX, installed somewhere; empty for none")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
+        scratch = Path(name)
+        scratch.chmod(0o755)
+        command = fpx_command(scratch) if arguments.fpx is None else arguments.fpx
+        port = free_port()
+        packers = stack.enter_context(node(scratch, port))
+        if command:
+            packers.append(stack.enter_context(fpx(command, scratch)))
+        for count, size, delay in CASES:
+            with source(port, size, delay) as address:
+                taken = compare(packers, address, count, size, arguments.rounds)
+            for line in lines(taken, count, size, delay):
+                print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
