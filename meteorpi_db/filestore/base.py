@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import UUID
 
-from meteorpi_db.filestore.failures import storage_errors
+from meteorpi_db.filestore.failures import from_os_error, storage_errors
 from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts, Digests, facts_of
 from meteorpi_db.filestore.sources import SourceFile
 
@@ -101,8 +101,10 @@ class ContentReader(Iterator[bytes]):
 
     def __next__(self) -> bytes:
         if self._left > 0:
-            with storage_errors("read content"):
+            try:
                 chunk = self._stream.read(min(self._left, self.chunk_bytes))
+            except OSError as error:
+                raise from_os_error(error, "read content") from error
             self._left -= len(chunk)
             if chunk:
                 return chunk
@@ -277,6 +279,15 @@ class FileStore(ABC):
         Source:
             RFC 9110 section 14.1.2 (there the last position is inclusive; here it is not).
         """
+
+    def read(self, file_id: UUID, most: int) -> bytes:
+        """The first `most` bytes of a content, or all it has, in one piece: for what is small.
+
+        Raises:
+            NotFoundError: no content is held.
+        """
+        with self.open(file_id, 0, most) as chunks:
+            return b"".join(chunks)
 
     @abstractmethod
     def stat(self, file_id: UUID) -> ContentStat | None:

@@ -66,6 +66,22 @@ class ContentDirectory:
         with storage_errors("read content", entity_id=file_id):
             return self._try_places(file_id, _opened)
 
+    def read(self, file_id: UUID, most: int) -> bytes:
+        """The first `most` bytes of the content, or all that it has.
+
+        Raises:
+            NotFoundError: no content is held.
+        """
+        with storage_errors("read content", entity_id=file_id):
+            descriptor = self._try_places(file_id, _opened)
+            try:
+                found = os.read(descriptor, most)
+                while len(found) < most and (more := os.read(descriptor, most - len(found))):
+                    found += more
+            finally:
+                os.close(descriptor)
+        return found
+
     def stat(self, file_id: UUID) -> os.stat_result:
         """The state of the content's file.
 

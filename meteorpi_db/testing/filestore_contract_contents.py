@@ -86,6 +86,17 @@ class ContentsContract(StoreUnderTest):
         assert found.crc32 in (None, stored.crc32)
         assert abs(found.stored_at - now()) < timedelta(minutes=1)
 
+    @pytest.mark.contract("B.1/open")
+    def test_small_content_is_read_at_once(self, store: FileStore) -> None:
+        file_id = uuid4()
+        store.put(file_id, [CONTENT])
+
+        assert store.read(file_id, len(CONTENT) + 1) == CONTENT
+        assert store.read(file_id, len(CONTENT)) == CONTENT
+        assert store.read(file_id, 3) == CONTENT[:3]
+        with pytest.raises(NotFoundError):
+            store.read(uuid4(), 5)
+
     @pytest.mark.contract("B.1/stat")
     def test_sizes_of_many_are_told_in_order(self, store: FileStore) -> None:
         first, second, missing = uuid4(), uuid4(), uuid4()

@@ -110,7 +110,16 @@ def checked(chunks: Iterable[bytes], length: int | None, check: ContentCheck | N
     """
     held = b""
     count = 0
-    for chunk in _reading(chunks):
+    iterator = iter(chunks)
+    while True:
+        try:
+            chunk = next(iterator, None)
+        except SourceFailedError:
+            raise
+        except (MeteorError, OSError) as error:
+            raise broken_off() from error
+        if chunk is None:
+            break
         count += len(chunk)
         if length is not None and count > length:
             raise _long(length)
@@ -141,13 +150,3 @@ def source_errors() -> Iterator[None]:
 def broken_off() -> SourceFailedError:
     """The error for a content that fails in its middle with an error of somebody else's."""
     return SourceFailedError("the content broke off while it was read", retry=True)
-
-
-def _reading(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    iterator = iter(chunks)
-    while True:
-        with source_errors():
-            chunk = next(iterator, None)
-        if chunk is None:
-            return
-        yield chunk
