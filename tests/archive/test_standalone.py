@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from meteorpi_server.settings import Settings
 from tests.archive.own_server import NAME, ended, get, make_photos, names_in, served
 
 NO_FILE = {"METEORPI_CONFIG": ""}
+LARGE = 1 << 26
+"""More than sockets and servers hold for a reader that takes nothing."""
 
 
 @pytest.fixture
@@ -272,3 +277,39 @@ def test_what_was_taken_from_names_of_before_is_reported_once(tmp_path: Path, ph
     }.items():
         assert log.count(f"setting taken from {name}: {variable}") == 1, log
     assert "secret-place" not in log
+
+
+@pytest.mark.contract("archive-3.22", "archive-fpx/deployment")
+def test_download_that_a_stop_cuts_off_goes_on_with_the_next_start(tmp_path: Path, photos: Path) -> None:
+    with (photos / NAME / "2.bin").open("wb") as stream:
+        stream.truncate(LARGE)
+    options: list[object] = ["-S", photos, "-P", free_port()]
+
+    with served(tmp_path, *options, METEORPI_ARCHIVE_SHUTDOWN_GRACE="1") as (process, url):
+        answer = urllib.request.urlopen(f"{url}archive/{NAME}/", timeout=60)
+        with answer:
+            length, etag = int(answer.headers["Content-Length"]), answer.headers["ETag"]
+            begun = answer.read(1000)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            begun += rest_of(answer)
+    assert 1000 <= len(begun) < length
+
+    with served(tmp_path, *options) as (_, url):
+        rest = urllib.request.Request(f"{url}archive/{NAME}/")
+        rest.add_header("Range", f"bytes={len(begun)}-")
+        rest.add_header("If-Range", etag)
+        with urllib.request.urlopen(rest, timeout=60) as answer:
+            assert answer.status == 206
+            whole = begun + answer.read()
+    assert len(whole) == length
+    assert names_in(whole) == ["1.jpg", "2.bin"]
+
+
+def rest_of(answer: HTTPResponse) -> bytes:
+    """What still comes until the connection ends, however it does."""
+    parts = []
+    with suppress(ConnectionError):
+        while data := answer.read1(1 << 16):
+            parts.append(data)
+    return b"".join(parts)
