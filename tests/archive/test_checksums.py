@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -61,6 +62,19 @@ def test_sum_of_a_record_is_found_when_it_is_stored(
     monkeypatch.setattr(bench_archive_crc, "BLOCKS", 1)
     bench_archive_crc.main()  # what that costs beside the MD5
     assert "more_percent" in capsys.readouterr().out
+
+
+@pytest.mark.contract("archive-3.5/crc")
+@pytest.mark.engines("sqlite")
+def test_sum_of_content_that_came_in_blocks_is_that_of_the_whole(db: MeteorDatabase) -> None:
+    blocks = [bytes([number]) * 700_000 for number in range(3)]
+
+    parts = db.store.parts(UUID(int=5))
+    for block in blocks:
+        parts.append(parts.offset, [block])
+    stored = parts.finish(2_100_000)
+
+    assert stored.crc32 == zlib.crc32(b"".join(blocks))
 
 
 @pytest.mark.contract("archive-3.5/crc", "archive-3.11/crc")
