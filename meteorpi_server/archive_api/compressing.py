@@ -38,7 +38,6 @@ def compressed(entry: Entry, media_type: str, compression: str, sources: Mapping
     Raises:
         SourceFailedError: the content cannot be read.
     """
-    is_sized = entry.size is not None
     too_small_or_large = entry.size is not None and not SMALL_BYTES <= entry.size < _LARGE_BYTES
     if compression == "store" or entry.is_directory or too_small_or_large:
         return entry
@@ -47,8 +46,9 @@ def compressed(entry: Entry, media_type: str, compression: str, sources: Mapping
         shrinks = _sampled(entry, sources[entry.kind])
     if shrinks is Shrinking.YES:
         return _to_deflate(entry, how="always")
-    # What has no length anyway can be looked at on its way.
-    return _to_deflate(entry, how="probe") if shrinks is Shrinking.UNKNOWN and not is_sized else entry
+    # What has no length in the archive anyway can be looked at on its way.
+    is_open = entry.form is Form.STREAMED
+    return _to_deflate(entry, how="probe") if shrinks is Shrinking.UNKNOWN and is_open else entry
 
 
 def deflated_body(entry: Entry) -> Entry:

@@ -14,7 +14,7 @@ from typing import Final
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.tickets import Ticket
-from meteorpi_model.errors import ConfigurationError, InvalidDocumentError
+from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, UnavailableError
 from meteorpi_model.values import JsonObject
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archiving import Entry, Form
@@ -79,7 +79,12 @@ def password_of(db: MeteorDatabase, ticket: Ticket) -> str | None:
     """The password of a ticket's archive; None for one without.
 
     Raises:
-        ConfigurationError: the node has lost the key that it was sealed with.
+        UnavailableError: the node does not have the key that it was sealed with.
     """
     sealed = ticket.options.get(_KEPT_AS)
-    return db.secret_box.open(sealed) if isinstance(sealed, str) else None
+    if not isinstance(sealed, str):
+        return None
+    try:
+        return db.secret_box.open(sealed)
+    except ConfigurationError as error:
+        raise UnavailableError("the password of this archive cannot be read at present") from error

@@ -17,6 +17,7 @@ from meteorpi_server.archive_api.compressing import compressed, deflated_body
 from meteorpi_server.archiving import Form, Plan
 from meteorpi_server.archiving.encoders import Encoder, encoder, find_encoder
 from meteorpi_server.archiving.media_types import Shrinking, shrinking
+from meteorpi_server.archiving.sources import TextSource
 from tests.archive.conftest import ArchiveNode, opened
 from tests.archive.faulty_source import FaultySource, serving
 from tests.archive.plans import planned, text_entry
@@ -202,3 +203,18 @@ def test_standard_library_is_the_encoder_where_there_is_no_other(monkeypatch: py
 
     assert plain.identity == f"zlib {zlib.ZLIB_RUNTIME_VERSION} level 1"
     assert zlib.decompress(body, -zlib.MAX_WBITS) == TEXT + NOISE
+
+
+@pytest.mark.contract("archive-3.15/auto")
+def test_real_recordings_are_deflated_where_that_pays(shared_data: Path) -> None:
+    for path in (each for each in shared_data.rglob("*") if each.is_file()):
+        content = path.read_bytes()
+        entry = text_entry(path.name, content)
+
+        chosen = compressed(entry, "", "auto", {"text": TextSource()}).form
+
+        ratio = sum(map(len, encoder.deflated((content,)))) / max(1, len(content))
+        if path.suffix in {".png", ".jpg", ".avi", ".zip"} or ratio > 0.95 or len(content) < 256:
+            assert chosen is Form.STORED, path.name
+        elif ratio < 0.85:
+            assert chosen is Form.STREAMED, path.name

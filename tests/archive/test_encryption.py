@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from meteorpi_db.archives.tables import TABLES
+from meteorpi_db.exporting.secrets import SecretBox
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError
 from meteorpi_server.archiving import Entry, Form, Plan
 from meteorpi_server.archiving.encryption import OVERHEAD_BYTES
@@ -181,6 +182,17 @@ def test_one_file_as_it_is_has_no_password(archive_node: ArchiveNode) -> None:
     answer = archive_node.generate([{"record": record.file_id.hex}], {"password": "x"}, type="stream")
 
     assert answer.status_code == 422
+
+
+def test_archive_whose_password_cannot_be_read_is_refused(
+    archive_node: ArchiveNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive_node.add_files()
+    made = archive_node.ticket(EVERYTHING, password=PASSWORD)
+    monkeypatch.setattr(archive_node.db, "secret_box", SecretBox(tmp_path / "another key"))
+
+    assert archive_node.get(made["href"]).status_code == 503
+    assert archive_node.get(made["status_href"]).status_code == 200
 
 
 def test_password_is_refused_where_it_cannot_be_kept(
