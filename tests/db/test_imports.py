@@ -71,6 +71,8 @@ def test_file_keeps_its_id_and_is_marked_as_imported(db: MeteorDatabase, status:
     with db.transactions.reading() as connection:
         row = connection.execute(select(tables.file_record)).one()
     assert (row.imported_by, row.imported_at) == ("importer", 1577836800000)
+    assert db.file_importer(record.file_id) == "importer"
+    assert db.file_importer(uuid4()) is None
     assert row.sha256 == hashlib.sha256(CONTENT).hexdigest()
 
 
