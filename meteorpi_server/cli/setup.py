@@ -12,6 +12,7 @@ from typing import TypeVar
 import click
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Loaded, Settings, choose_file, load_settings
 
@@ -109,11 +110,14 @@ class ArchiveSetup(Setup):
         """The settings, and where each came from.
 
         Raises:
-            ConfigurationError: one of them cannot be read.
+            ConfigurationError: one of them cannot be read, or is of no use to a server without a node.
         """
         aliases = ("container", "fpx") if self._is_server else ("fpx",)
         loaded = load_settings(self._environ, self._config, self._overrides, aliases)
-        if not (self._is_server or loaded.settings.archive_db_url):
+        names_node = "db_path" in self._overrides
+        if self._is_server and names_node:
+            raise ConfigurationError("--db-path is for a node; --db-url names the database of this server")
+        if names_node or not (self._is_server or loaded.settings.archive_db_url):
             return loaded
         return dataclasses.replace(loaded, settings=loaded.settings.without_node())
 

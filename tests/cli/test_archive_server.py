@@ -71,6 +71,18 @@ def test_database_url_of_before_leads_to_the_clients_of_the_server(
         assert [each.name for each in ArchiveRegister(transactions).clients()] == ["portal"]
 
 
+def test_database_before_the_command_is_that_of_a_node(
+    meteorpi: Meteorpi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METEORPI_ARCHIVE_DB_URL", f"sqlite:///{tmp_path}/own.db")
+    node = tmp_path / "node.db"
+
+    assert meteorpi("--db-path", node, "archive", "db", "up").code == 0
+    assert (node.exists(), (tmp_path / "own.db").exists()) == (True, False)
+    refused = meteorpi("--db-path", node, "archive", "server", "run")
+    assert (refused.code, "--db-url" in refused.err) == (2, True)
+
+
 @pytest.mark.contract("archive-3.20/server")
 @pytest.mark.parametrize(
     ("options", "environ", "told"),
