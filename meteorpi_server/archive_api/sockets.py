@@ -9,8 +9,10 @@ Source:
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
+from socket import SHUT_WR, SO_RCVTIMEO, SOL_SOCKET, socket
 from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.wrappers import Response
@@ -30,6 +32,8 @@ GOING_AWAY: Final = 1001
 BUSY: Final = 1013
 UNKNOWN_TICKET: Final = 4404
 WAITED_TOO_LONG: Final = 4408
+
+LINGER_SECONDS: Final = 10
 
 _CONNECTIONS: Final = ("werkzeug.socket", "gunicorn.socket")
 _MOST_BYTES: Final = 4096
@@ -71,7 +75,17 @@ def tell_turn(service: ArchiveService, ticket_id: str, socket: Any) -> Response:
     with suppress(ConnectionClosed, OSError):  # the other side has left; its place is given up by then
         code, reason = _conversation(service, ticket_id, socket)
         socket.close(code, reason)
+        _end(socket.sock)
     return _Used(socket.mode)
+
+
+def _end(connection: socket) -> None:
+    """Let the other side see that nothing more comes, and wait no longer than a while for it to hang up.
+
+    The web server does not: it closes its own descriptor of the connection, and the library has another.
+    """
+    connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, struct.pack("ll", LINGER_SECONDS, 0))
+    connection.shutdown(SHUT_WR)
 
 
 def _conversation(service: ArchiveService, ticket_id: str, socket: Any) -> tuple[int, str]:

@@ -9,9 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -22,9 +19,9 @@ from meteorpi_db.testing.processes import wait_until
 from tests.archive.conftest import ArchiveNode
 from tests.archive.faulty_source import FaultySource
 from tests.archive.faulty_source import serving as sending
+from tests.archive.socket_client import SocketClient
 from tests.archive.test_signed_links import made_of
 from tests.archive.test_streams import service_of
-from tests.components import absent
 
 pytestmark = pytest.mark.engines("sqlite")
 
@@ -42,15 +39,8 @@ class Served:
     def ticket(self) -> str:
         return str(self.node.ticket(self.items)["id"])
 
-    def wait(self, ticket_id: str) -> Any:
-        return library().Client.connect(f"{self.url}/ticket/{ticket_id}/wait")
-
-
-def library() -> Any:
-    """The library of sockets, which the extra brings."""
-    if find_spec("simple_websocket") is None:
-        absent("simple-websocket is not installed: pip install 'meteorpi[archive]'")
-    return import_module("simple_websocket")
+    def wait(self, ticket_id: str) -> SocketClient:
+        return SocketClient(f"{self.url}/ticket/{ticket_id}/wait")
 
 
 @contextmanager
@@ -73,30 +63,12 @@ def served(make_archive_node: Callable[..., ArchiveNode]) -> Iterator[Served]:
         yield found
 
 
-def said(socket: Any) -> dict[str, Any]:
-    text = socket.receive(SECONDS)
-    assert text is not None
-    found = json.loads(text)
-    assert isinstance(found, dict)
-    return found
-
-
-def end_of(socket: Any) -> tuple[int, str]:
-    """Code and reason of the end, whatever is said before it."""
-    try:
-        while True:
-            assert socket.receive(SECONDS) is not None
-    except library().ConnectionClosed as closed:
-        socket.thread.join(SECONDS)
-        return int(closed.reason), str(closed.message)
-
-
 @pytest.mark.contract("archive-fpx/wait", "archive-3.9/wait")
 def test_ticket_whose_turn_it_is_is_told_so_and_the_socket_closed(served: Served) -> None:
     socket = served.wait(served.ticket())
 
-    assert said(socket) == {"position": -1, "available": True}
-    assert end_of(socket) == (1000, "available")
+    assert socket.said() == {"position": -1, "available": True}
+    assert socket.end() == (1000, "available")
 
 
 @pytest.mark.contract("archive-fpx/wait", "archive-3.9/wait")
@@ -106,15 +78,15 @@ def test_position_is_told_until_the_turn_has_come(served: Served) -> None:
     download = served.node.http.get(f"/ticket/{first}/download", buffered=False)
 
     socket = served.wait(second)
-    before = said(socket), said(socket)
+    before = socket.said(), socket.said()
     download.close()
 
     assert before == ({"position": 0, "available": False},) * 2  # the second as a sign of life
-    found = said(socket)
+    found = socket.said()
     while not found["available"]:
-        found = said(socket)
+        found = socket.said()
     assert found == {"position": -1, "available": True}
-    assert end_of(socket) == (1000, "available")
+    assert socket.end() == (1000, "available")
     assert served.node.http.get(f"/ticket/{second}/download").status_code == 200
 
 
@@ -123,11 +95,11 @@ def test_waiter_that_leaves_is_out_of_the_queue(served: Served) -> None:
     first, second = served.ticket(), served.ticket()
     served.node.http.get(f"/ticket/{first}/wait")
     socket = served.wait(second)
-    said(socket)
+    socket.said()
     again = served.wait(second)
 
-    assert said(again) == {"error": "Already waiting"}
-    assert end_of(again)[0] == 1000
+    assert again.said() == {"error": "Already waiting"}
+    assert again.end()[0] == 1000
     socket.close()
 
     def is_out() -> bool:
@@ -135,15 +107,14 @@ def test_waiter_that_leaves_is_out_of_the_queue(served: Served) -> None:
         return document is not None and document["state"] == "new"
 
     wait_until(is_out, SECONDS, "leaving the queue")
-    socket.thread.join(SECONDS)
 
 
 @pytest.mark.contract("archive-3.9/wait")
 def test_unknown_ticket_is_told_over_the_socket(served: Served) -> None:
     socket = served.wait("0" * 32)
 
-    assert list(said(socket)["errors"]) == ["id"]
-    assert end_of(socket) == (4404, "unknown ticket")
+    assert list(socket.said()["errors"]) == ["id"]
+    assert socket.end() == (4404, "unknown ticket")
 
 
 @pytest.mark.contract("archive-3.9/wait")
@@ -154,7 +125,7 @@ def test_waiting_for_too_long_ends(make_archive_node: Callable[..., ArchiveNode]
 
         socket = served.wait(served.ticket())
 
-        assert end_of(socket) == (4408, "waited too long")
+        assert socket.end() == (4408, "waited too long")
 
 
 @pytest.mark.contract("archive-fpx/companion", "archive-3.2/companion")
@@ -174,8 +145,8 @@ def test_companion_client_works_unchanged(make_archive_node: Callable[..., Archi
             )
             ticket_id = made.json()["id"]
             socket = served.wait(ticket_id)
-            assert said(socket)["available"]
-            assert end_of(socket) == (1000, "available")
+            assert socket.said()["available"]
+            assert socket.end() == (1000, "available")
             got = requests.get(f"{address}/ticket/{ticket_id}/download", timeout=SECONDS)
             claims = json.dumps({"url": source.url("/a.txt")}).encode()
             token = made_of(b'{"typ":"JWT","alg":"HS256"}', claims, secret.encode())

@@ -1,0 +1,88 @@
+"""A reader of WebSockets, one frame after the other: nothing that comes with the handshake is lost."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import deque
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.components import absent
+
+try:
+    import wsproto
+    from wsproto import events
+except ImportError:  # the tests that need it say so
+    wsproto = None  # type: ignore[assignment]
+
+SECONDS = 60.0
+
+
+class ClosedError(Exception):
+    """The other side has closed the socket, with a code and a reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class SocketClient:
+    """The side that asks; `url` begins with ``ws://``."""
+
+    def __init__(self, url: str) -> None:
+        if wsproto is None:
+            absent("wsproto is not installed: pip install 'meteorpi[archive]'")
+        parts = urlsplit(url)
+        self._socket = socket.create_connection((parts.hostname, parts.port), SECONDS)
+        self._protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+        self._found: deque[Any] = deque()
+        self._send(events.Request(host=parts.netloc, target=parts.path))
+        assert isinstance(self._next(), events.AcceptConnection)
+
+    def said(self) -> dict[str, Any]:
+        """The next message.
+
+        Raises:
+            ClosedError: there is none; the socket was closed.
+        """
+        event = self._next()
+        if isinstance(event, events.CloseConnection):
+            raise ClosedError(event.code, event.reason or "")
+        assert isinstance(event, events.TextMessage)
+        found = json.loads(event.data)
+        assert isinstance(found, dict)
+        return found
+
+    def end(self) -> tuple[int, str]:
+        """Code and reason of the end, whatever is said before it; the connection is closed by both then."""
+        try:
+            while True:
+                self.said()
+        except ClosedError as closed:
+            assert self._socket.recv(1) == b""
+            self.close()
+            return closed.code, closed.reason
+
+    def close(self) -> None:
+        """Leave."""
+        self._socket.close()
+
+    def _send(self, event: Any) -> None:
+        self._socket.sendall(self._protocol.send(event))
+
+    def _next(self) -> Any:
+        while not self._found:
+            self._protocol.receive_data(self._socket.recv(4096) or None)
+            self._found.extend(self._protocol.events())
+        return self._found.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
