@@ -96,6 +96,17 @@ def test_length_is_known_and_28_bytes_more_for_each_content() -> None:
         send(plan, SOURCES)
 
 
+@pytest.mark.parametrize("limit", [65_535 + 27, 65_535 + 28, 65_535 + 29, 200_000, 200_028, 200_029, 300_000])
+def test_length_is_right_around_the_limit_of_32_bits(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("zip_format", "zip_layout"):
+        monkeypatch.setattr(f"meteorpi_server.archiving.{module}.FULL_32", limit)
+    plan = Plan(tuple(each for each in entries() if each.form is not Form.ENCRYPTED_STREAMED))
+
+    data = b"".join(send(plan, SOURCES, password=PASSWORD))
+
+    assert len(data) == plan.total_bytes
+
+
 @pytest.mark.contract("archive-3.16", "archive-3.6/options", "archive-3.3/logs")
 def test_password_is_asked_for_once_and_found_nowhere(
     archive_node: ArchiveNode, tmp_path: Path, caplog: pytest.LogCaptureFixture
