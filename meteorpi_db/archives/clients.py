@@ -43,6 +43,7 @@ class Rights:
         selectors: those of `SELECTORS` that it may use.
         prefixes: URLs that what it asks for has to be below, one of these; none allows any. Whoever asks the
             URL looks, since that takes reading it as it will be dialled.
+        requires_expiry: whether the links that it signs have to say until when they are good.
 
     Raises:
         InvalidDocumentError: one of the selectors is unknown.
@@ -50,6 +51,7 @@ class Rights:
 
     selectors: frozenset[str] = frozenset(SELECTORS)
     prefixes: tuple[str, ...] = ()
+    requires_expiry: bool = False
 
     def __post_init__(self) -> None:
         if unknown := sorted(self.selectors.difference(SELECTORS)):
@@ -57,13 +59,17 @@ class Rights:
 
     def to_text(self) -> str:
         """The form in which they are kept."""
-        return json.dumps({"selectors": sorted(self.selectors), "prefixes": self.prefixes})
+        return json.dumps(vars(self) | {"selectors": sorted(self.selectors)})
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """What :meth:`to_text` gave."""
         document = json.loads(text)
-        return cls(selectors=frozenset(document["selectors"]), prefixes=tuple(document["prefixes"]))
+        return cls(
+            selectors=frozenset(document["selectors"]),
+            prefixes=tuple(document["prefixes"]),
+            requires_expiry=document["requires_expiry"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

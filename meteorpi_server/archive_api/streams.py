@@ -106,7 +106,7 @@ def _link(service: ArchiveService, client: Client, token: str) -> SignedLink:
 def _verified(service: ArchiveService, client: Client, token: str) -> SignedLink:
     if client.signing_key is None:
         raise InvalidDocumentError("this client has no secret that can sign")
-    requires_expiry = service.settings.archive_stream_require_exp
+    requires_expiry = service.settings.archive_stream_require_exp or client.rights.requires_expiry
     link = read_link(token, client.signing_key, time.time(), requires_expiry=requires_expiry)
     if not may_ask(client.rights, link.url):
         raise NotAllowedError("this client may not ask for that address")

@@ -48,6 +48,12 @@ def client() -> None:
     multiple=True,
     help="Only sources of this kind; may be repeated.",
 )
+@click.option(
+    "--require-exp",
+    "requires_expiry",
+    is_flag=True,
+    help="Refuse links that it signs without saying until when they are good.",
+)
 @click.option("--secret-stdin", is_flag=True, help="Take a secret that exists from standard input.")
 @click.option(
     "--signing",
@@ -63,6 +69,7 @@ def add_client(
     downloads: int | None,
     prefixes: tuple[str, ...],
     selectors: tuple[str, ...],
+    requires_expiry: bool,
     secret_stdin: bool,
     signing: bool,
 ) -> None:
@@ -70,7 +77,9 @@ def add_client(
     if signing and not secret_stdin:
         raise click.UsageError("--signing is for a secret that is given with --secret-stdin")
     secret = first_line(sys.stdin.readline()) if secret_stdin else None
-    rights = Rights(selectors=frozenset(selectors or SELECTORS), prefixes=prefixes)
+    rights = Rights(
+        selectors=frozenset(selectors or SELECTORS), prefixes=prefixes, requires_expiry=requires_expiry
+    )
     with opened(setup) as (database, register):
         made = register.add_client(name, rights, Limits(downloads=downloads), secret=secret, signing=signing)
         database.record_audit(ACTOR, "archive-client.add", name)
@@ -84,7 +93,8 @@ def list_clients(setup: Setup, output: Output) -> None:
     """List the clients; their secrets are not kept and cannot be shown."""
     with opened(setup) as (_, register):
         rows = [_row(found) for found in register.clients()]
-    output.rows(rows, ("name", "is_enabled", "selectors", "prefixes", "limit", "signs_links", "created_at"))
+    shown = ("name", "is_enabled", "selectors", "prefixes", "limit", "signs_links", "requires_expiry")
+    output.rows(rows, (*shown, "created_at"))
 
 
 def _row(found: Client) -> JsonObject:
@@ -95,6 +105,7 @@ def _row(found: Client) -> JsonObject:
         "prefixes": list(found.rights.prefixes),
         "limit": found.limits.downloads,
         "signs_links": found.signing_key is not None,
+        "requires_expiry": found.rights.requires_expiry,
         "created_at": found.created_at,
     }
 

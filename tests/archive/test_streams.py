@@ -255,6 +255,18 @@ def test_expiry_is_demanded_where_that_is_set(
     assert error(portal.get()) == (403, ["access"])
 
 
+@pytest.mark.contract("archive-3.10/signed")
+def test_expiry_can_be_demanded_of_one_client(
+    make_archive_node: Callable[..., ArchiveNode], source: FaultySource
+) -> None:
+    node = make_archive_node(allowed_sources=[f"127.0.0.1:{source.port}"])
+    portal = Portal(node, source, requires_expiry=True)
+
+    assert error(portal.get()) == (403, ["access"])
+    assert portal.get(exp=time.time() + 600).data == CONTENT
+    service_of(node).remote.outbound.close()
+
+
 @pytest.mark.contract("archive-fpx/signed", "archive-3.10/signed")
 def test_wrong_links_are_refused_as_fpx_did(portal: Portal) -> None:
     http, good = portal.node.http, portal.token(portal.source.url("/a.jpg"))
