@@ -1,4 +1,8 @@
-"""The image of the archive server: what can be said of it without an engine, and its command at work."""
+"""The image of the archive server: what can be said of it without an engine, and its command at work.
+
+The image was built with buildah from a bare Debian 12, and run; that takes minutes and a registry, so no test
+does it.
+"""
 
 from __future__ import annotations
 
