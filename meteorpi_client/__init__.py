@@ -9,7 +9,8 @@ Needs :mod:`meteorpi_model` and Requests; pandas only for ``to_pandas()``::
 
 from meteorpi_client.admin import AdminClient
 from meteorpi_client.admin_results import ApiToken, AuditEntry, ExportState
-from meteorpi_client.archive_check import ArchiveReport, check_archive
+from meteorpi_client.archive_check import check_archive
+from meteorpi_client.archive_report import ArchiveReport
 from meteorpi_client.archives import ArchiveClient, Fetched, Ticket, split_link
 from meteorpi_client.client import MeteorClient
 from meteorpi_client.node import NodeClient

@@ -17,16 +17,16 @@ import struct
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from meteorpi_client import encrypted_entries
+from meteorpi_client.archive_report import ArchiveReport, Finding
 from meteorpi_client.encrypted_entries import UnreadableEntryError
 from meteorpi_model.documents import as_count, as_list, as_text, read, read_optional, require_object
 from meteorpi_model.errors import InvalidDocumentError
-from meteorpi_model.values import JsonObject
 
 MANIFEST_NAME: Final = "MANIFEST.json"
 MANIFEST_FORMAT: Final = "meteorpi-archive-manifest"
@@ -39,73 +39,6 @@ _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 1
 # All that the standard library raises for a file that is not as it should be.
 _DAMAGE = (BadZipFile, zlib.error, EOFError, struct.error, ValueError, OverflowError, NotImplementedError)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about one entry.
-
-    Attributes:
-        name: of the entry; empty for the whole archive.
-        reason: a sentence for a person.
-    """
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchiveReport:
-    """What a check found.
-
-    Attributes:
-        entries: that were read; directories do not count.
-        size_bytes: of their contents.
-        has_manifest: whether there was one to compare with.
-        damage: what makes it a bad zip.
-        differences: from the manifest.
-        failed: what could not be had, or not whole, while the archive was made, as its last entry says.
-        left_out: what was known not to be there when it was planned, as the manifest says.
-        unread: what is under a password that was not given, or another one.
-    """
-
-    entries: int = 0
-    size_bytes: int = 0
-    has_manifest: bool = False
-    damage: list[Finding] = field(default_factory=list)
-    differences: list[Finding] = field(default_factory=list)
-    failed: list[Finding] = field(default_factory=list)
-    left_out: list[Finding] = field(default_factory=list)
-    unread: list[Finding] = field(default_factory=list)
-
-    @property
-    def is_intact(self) -> bool:
-        """Whether every byte that could be read is as the archive itself says."""
-        return not self.damage
-
-    @property
-    def is_right(self) -> bool:
-        """Whether all was read, nothing failed, and it holds what its manifest says, if there is one."""
-        return not (self.damage or self.differences or self.failed or self.unread)
-
-    def as_dict(self) -> JsonObject:
-        """For JSON output."""
-
-        def rows(findings: list[Finding]) -> list[JsonObject]:
-            return [{"name": finding.name, "reason": finding.reason} for finding in findings]
-
-        return {
-            "entries": self.entries,
-            "size_bytes": self.size_bytes,
-            "manifest": self.has_manifest,
-            "intact": self.is_intact,
-            "right": self.is_right,
-            "damage": rows(self.damage),
-            "differences": rows(self.differences),
-            "failed": rows(self.failed),
-            "left_out": rows(self.left_out),
-            "unread": rows(self.unread),
-        }
 
 
 @dataclass(frozen=True)

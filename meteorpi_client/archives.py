@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 from meteorpi_client.addresses import checked_base_url, search_segment
-from meteorpi_client.archive_check import ArchiveReport, check_archive
+from meteorpi_client.archive_check import check_archive
+from meteorpi_client.archive_report import ArchiveReport
 from meteorpi_client.resuming import Progress, Wanted, fetch_whole, strong_tag
 from meteorpi_client.transport import Transport, json_object, understood
 from meteorpi_model.documents import (

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 
 from meteorpi_client import ArchiveReport, MeteorClient, check_archive, split_link
-from meteorpi_client.archive_check import Finding
+from meteorpi_client.archive_report import Finding
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.values import parse_hex_id
 from meteorpi_server.cli.output import Output, json_option, progress, size_text
