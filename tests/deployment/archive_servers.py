@@ -71,6 +71,7 @@ class ArchiveServer(PrivateServer):
             "METEORPI_TRUSTED_PROXY": LOOPBACK,
             "METEORPI_ARCHIVE_DB_URL": f"sqlite:///{self._database}",
             "METEORPI_ARCHIVE_WAIT_PING": "1",
+            "METEORPI_ARCHIVE_SLOT_LEASE": "300",  # however long a test takes
             "FPX_NO_QUEUE": "False",
             "FPX_SIMULTANEOURS_DOWNLOADS_LIMIT": "1",
             "STORAGE_PATH": str(self.directory / "photos"),
