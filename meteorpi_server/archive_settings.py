@@ -122,6 +122,18 @@ class ArchiveSettings(NodeSettings):
     archive_prefetch_bytes: int = setting(
         2**20, "most that is fetched of each source that is opened ahead, in bytes", minimum=1
     )
+    archive_offload: str = setting(
+        "",
+        "who sends what links lead to: sendfile (the kernel) and x-accel (the web server) single files, "
+        "mod_zip (nginx with that module) archives; without it the node, which looks at every byte",
+        choices=("", "sendfile", "x-accel", "mod_zip"),
+    )
+    archive_offload_prefix: str = setting(
+        "/_meteorpi_files", "address of the contents for the web server itself, in front of their paths"
+    )
+    archive_verify_interval: int = setting(
+        30, "what was not verified for so long is sent by the node itself, in days", minimum=1
+    )
     archive_preflight: int = setting(
         1000, "most URLs of a request that are asked for their length when a link is made; 0: never"
     )

@@ -62,6 +62,8 @@ class Content:
         open: gives the bytes from one position up to, not including, another; raises before the first chunk.
         local_path: gives the path of a file with exactly these bytes that stays there; None where there is
             no such file.
+        offload: gives the header that has the web server send the file at a path, None where it cannot; by
+            default as the node is set.
     """
 
     size: int
@@ -71,6 +73,7 @@ class Content:
     file_name: str | None
     open: Callable[[int, int], Chunks]
     local_path: Callable[[], AbstractContextManager[Path]] | None = None
+    offload: Callable[[Path], tuple[str, str] | None] | None = None
 
 
 def content_response(content: Content) -> Response:
@@ -161,13 +164,17 @@ def _offloaded(content: Content) -> Response | None:
     if "If-Match" in request.headers or "If-Unmodified-Since" in request.headers:
         return None
     with content.local_path() as path:
-        header = offload_header(request.environ, current_settings(), path)
+        header = _node_offload(path) if content.offload is None else content.offload(path)
     if header is None:
         return None
     response = Response(status=200, content_type=safe_content_type(content.content_type))
     response.automatically_set_content_length = False
     response.headers[header[0]] = header[1]
     return response
+
+
+def _node_offload(path: Path) -> tuple[str, str] | None:
+    return offload_header(request.environ, current_settings(), path)
 
 
 def _whole(content: Content) -> Response:

@@ -92,12 +92,30 @@ def offload_header(environ: WSGIEnvironment, settings: Settings, path: Path) -> 
         Name and value; None where that was not agreed on, or where `path` has characters that are
         percent-encoded in addresses: LigHTTPD and nginx decode the header, mod_xsendfile 0.12 does not.
     """
-    agreed, name = settings.file_offload, str(path)
-    if not agreed or environ.get(OFFLOAD_VARIABLE) != agreed or quote(name) != name:
+    return _header(environ, settings.file_offload, path, INTERNAL_PREFIX) if settings.file_offload else None
+
+
+def any_offload_header(environ: WSGIEnvironment, path: Path, prefix: str) -> tuple[str, str] | None:
+    """The header by which the web server in front, whichever it is, sends the file at `path`.
+
+    Returns:
+        Name and value; None where it offers none, or as by :func:`offload_header`. In front of the path that
+        nginx is given stands `prefix`.
+    """
+    headers = (_header(environ, way, path, prefix) for way in ("x-accel-redirect", "x-sendfile"))
+    return next((header for header in headers if header is not None), None)
+
+
+def offers(environ: WSGIEnvironment, way: str) -> bool:
+    """Whether the web server in front says that it can do this; several are set apart by spaces."""
+    return way in environ.get(OFFLOAD_VARIABLE, "").split()
+
+
+def _header(environ: WSGIEnvironment, way: str, path: Path, prefix: str) -> tuple[str, str] | None:
+    name = str(path)
+    if not offers(environ, way) or quote(name) != name:
         return None
-    if agreed == "x-accel-redirect":
-        return "X-Accel-Redirect", INTERNAL_PREFIX + name
-    return "X-Sendfile", name
+    return ("X-Accel-Redirect", prefix + name) if way == "x-accel-redirect" else ("X-Sendfile", name)
 
 
 def _sent_path(uri: str) -> str:

@@ -26,6 +26,7 @@ from meteorpi_model.errors import (
     NotFoundError,
     UnavailableError,
 )
+from meteorpi_model.values import utc_datetime_to_milliseconds
 
 logger = logging.getLogger("meteorpi.db.records")
 
@@ -212,6 +213,12 @@ class FileMethods(FacadePart):
         """What is recorded about many contents, damaged ones too; those without a record are left out."""
         with self.transactions.reading() as connection:
             return files.content_rows_of(connection, file_ids)
+
+    def are_sound_since(self, file_ids: Iterable[UUID], time: datetime) -> bool:
+        """Whether all of these contents were read and found right since `time`, UTC, if only to be stored."""
+        since = utc_datetime_to_milliseconds(time)
+        with self.transactions.reading() as connection:
+            return files.are_sound_since(connection, file_ids, since)
 
     def file_importer(self, file_id: UUID) -> str | None:
         """The account that brought a file record; None for one that was made here, or is not held."""

@@ -12,6 +12,7 @@ Source: part B of the storage contract (S-101 to S-112).
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from abc import ABC, abstractmethod
@@ -110,6 +111,11 @@ class ContentReader(Iterator[bytes]):
                 return chunk
         self.close()
         raise StopIteration
+
+    @property
+    def descriptor(self) -> int | None:
+        """Of the file that is read, at the next byte; None where there is none. Closed with the reader."""
+        return self._stream.fileno() if isinstance(self._stream, io.FileIO) else None
 
     def close(self) -> None:
         """Give the underlying file back; harmless when done already."""

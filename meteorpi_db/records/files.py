@@ -279,6 +279,19 @@ def content_rows_of(connection: Connection, file_ids: Iterable[UUID]) -> dict[UU
     return {row.file_id: row for row in rows}
 
 
+def are_sound_since(connection: Connection, file_ids: Iterable[UUID], time: int) -> bool:
+    """Whether all of these contents were stored or verified since `time`, in ms, and are not damaged."""
+    last_read = func.coalesce(_FILE.c.verified_at, _FILE.c.registered_at)
+    is_sound = and_(last_read >= time, _FILE.c.is_corrupt.is_(False))
+    return all(
+        connection.execute(
+            select(func.count()).select_from(_FILE).where(_FILE.c.file_id.in_(chunk), is_sound)
+        ).scalar_one()
+        == len(chunk)
+        for chunk in in_chunks(connection, set(file_ids))
+    )
+
+
 def contents_equal_to(connection: Connection, row: ContentRow, limit: int = 5) -> list[ContentRow]:
     """Contents of other records that are recorded as equal and not known to be damaged."""
     is_equal = and_(_FILE.c.sha256 == row.facts.sha256, _FILE.c.id != row.pk, _FILE.c.is_corrupt.is_(False))

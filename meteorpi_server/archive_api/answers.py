@@ -12,6 +12,7 @@ from werkzeug.http import http_date
 from werkzeug.wrappers import Response
 
 from meteorpi_server.archive_api.conditions import is_not_modified, wanted_ranges
+from meteorpi_server.archive_api.offloading import is_for_mod_zip, mod_zip_list
 from meteorpi_server.archive_api.readers import Reader
 from meteorpi_server.archive_api.refusals import MissingContentsError
 from meteorpi_server.archive_api.service import ArchiveService
@@ -35,6 +36,7 @@ def archive_response(
     ticket_id: uuid.UUID | None = None,
     owner: str = "",
     most_of_owner: int | None = None,
+    is_counted: bool = False,
     password: str | None = None,
 ) -> Response:
     """The answer to the current GET or HEAD request for the archive of `plan`.
@@ -47,6 +49,7 @@ def archive_response(
         ticket_id: of the ticket whose state is kept, or None.
         owner: of the ticket, whose downloads are counted together.
         most_of_owner: so many at the same time; None for no limit of its own.
+        is_counted: whether it has to be known that all of it was sent.
         password: what the contents are encrypted with, or None.
 
     Raises:
@@ -55,6 +58,15 @@ def archive_response(
         UnavailableError, TooManyAttemptsError: too much is being sent already.
         NotAllowedError: the ticket has to wait for its turn.
     """
+    claim = Claim(
+        link=link,
+        owner=owner,
+        ticket_id=ticket_id,
+        most_of_owner=most_of_owner,
+        reader=Reader.of(request.environ),
+    )
+    if not is_counted and is_for_mod_zip(service, plan):
+        return _listed(service, plan, name, claim)
     response = Response(content_type=ZIP_TYPE)
     if plan.is_sized and is_not_modified(plan.etag, plan.newest):
         response = Response(status=304)
@@ -62,13 +74,6 @@ def archive_response(
         _set_length(response, plan)
     if request.method == "GET" and response.status_code != 304:
         shipment = replace(_shipment(plan, link, ticket_id, response), password=password)
-        claim = Claim(
-            link=link,
-            owner=owner,
-            ticket_id=ticket_id,
-            most_of_owner=most_of_owner,
-            reader=Reader.of(request.environ),
-        )
         slot = service.slot(claim)
         try:
             if shipment.is_whole:
@@ -78,6 +83,25 @@ def archive_response(
             raise
         response.response = transfer(service, shipment, slot)
     _set_headers(response, plan, name)
+    return response
+
+
+def _listed(service: ArchiveService, plan: Plan, name: str, claim: Claim) -> Response:
+    """The archive as a list that nginx makes it from: other bytes, so without our length, parts and tag."""
+    response = Response(content_type=ZIP_TYPE)
+    if request.method == "GET":
+        slot = service.slot(claim)
+        response.call_on_close(slot.end)
+        try:
+            _check_contents(service, plan)
+            response.set_data(mod_zip_list(service, plan))
+        except BaseException:
+            slot.end()
+            raise
+        response.headers["X-Archive-Files"] = "zip"
+    _set_headers(response, plan, name)
+    for mark in ("ETag", "Accept-Ranges", "Last-Modified"):
+        response.headers.pop(mark, None)
     return response
 
 

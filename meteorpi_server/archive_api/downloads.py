@@ -57,5 +57,6 @@ def ticket_response(service: ArchiveService, ticket: Ticket) -> ResponseReturnVa
         ticket_id=ticket.ticket_id,
         owner=ticket.owner.key,
         most_of_owner=most_of_owner,
+        is_counted=ticket.max_downloads > 0,
         password=password_of(service.db, ticket),
     )

@@ -44,6 +44,14 @@ class Reader:
         except OSError:
             return True
 
+    def drop_after(self, seconds: float) -> None:
+        """Have the system end the connection when the reader has taken nothing for so long."""
+        if self._connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with suppress(OSError):
+                self._connection.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds)
+                )
+
     def hang_up(self) -> None:
         """End the connection; whoever is writing to it is told so at once."""
         if self._connection is not None:

@@ -13,6 +13,14 @@ from werkzeug.wrappers import Response
 
 from meteorpi_db.archives.tickets import Ticket
 from meteorpi_model.errors import NotFoundError
+from meteorpi_server.archive_api.offloading import (
+    SENDFILE,
+    X_ACCEL,
+    header_for,
+    is_wanted,
+    lend_file,
+    local_path_of,
+)
 from meteorpi_server.archive_api.options import Options
 from meteorpi_server.archive_api.readers import Reader
 from meteorpi_server.archive_api.refusals import RefusedRequestError
@@ -49,17 +57,23 @@ def stream_ticket(service: ArchiveService, ticket: Ticket, most_of_owner: int | 
         return relayed(service, wanted, headers if isinstance(headers, dict) else {}, slot)
     try:
         response = _record_response(service, entry)
+        if request.method == "GET" and isinstance(response.response, Iterator):
+            _send(service, response, slot, entry)
+        else:
+            response.call_on_close(slot.end)
     except BaseException:
         slot.end()
         raise
-    body = response.response
-    if request.method == "GET" and isinstance(body, Iterator):
-        slot.total_bytes = response.content_length
-        service.figures.began(is_resumed=response.status_code == 206)
-        response.response = deliver(service, cast(Chunks, body), slot)
-    else:
-        response.call_on_close(slot.end)
     return response
+
+
+def _send(service: ArchiveService, response: Response, slot: Slot, entry: Entry) -> None:
+    """Count the body of a response, and have it sent by the kernel or by us."""
+    slot.total_bytes = response.content_length
+    service.figures.began(is_resumed=response.status_code == 206)
+    is_for_kernel = is_wanted(service, SENDFILE, [UUID(entry.reference)])
+    if not (is_for_kernel and lend_file(service, response, slot, partial(service.figures.ended, slot))):
+        response.response = deliver(service, cast(Chunks, response.response), slot)
 
 
 def stream_options(options: Options) -> Options:
@@ -99,6 +113,8 @@ def _record_response(service: ArchiveService, entry: Entry) -> Response:
             sha256=facts.sha256,
             file_name=record.file_name or entry.name.rpartition("/")[2],
             open=partial(service.db.store.open, file_id),
+            local_path=local_path_of(service, file_id) if is_wanted(service, X_ACCEL, [file_id]) else None,
+            offload=header_for(service),
         )
     )
 

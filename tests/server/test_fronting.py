@@ -103,6 +103,7 @@ def test_prefix_is_taken_from_the_trusted_proxy_only(address: str, said: str, sc
     [
         ("x-sendfile", "x-sendfile", PATH, ("X-Sendfile", str(PATH))),
         ("x-accel-redirect", "x-accel-redirect", PATH, ("X-Accel-Redirect", f"{INTERNAL_PREFIX}{PATH}")),
+        ("x-sendfile", "mod_zip x-sendfile", PATH, ("X-Sendfile", str(PATH))),
         ("x-sendfile", None, PATH, None),
         ("x-sendfile", "x-accel-redirect", PATH, None),
         ("", "x-sendfile", PATH, None),
