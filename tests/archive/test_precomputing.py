@@ -14,7 +14,7 @@ from meteorpi_server.archive_api.precomputing import QUIET_SECONDS, read_quiet
 from tests.archive.conftest import ArchiveNode
 from tests.archive.test_streams import service_of
 
-pytestmark = [pytest.mark.engines("sqlite"), pytest.mark.contract("archive-3.21")]
+pytestmark = [pytest.mark.engines("sqlite"), pytest.mark.contract("archive-3.11/crc")]
 
 QUIET, BUSY = "0123456789abcdef0000", "0123456789abcdef0001"
 BUDGET = "meteorpi_server.archive_api.tree_entries.BUDGET_BYTES"

@@ -45,7 +45,6 @@ def test_key_of_fpx_is_read_from_its_file_and_its_variable(key: str, tmp_path: P
         assert not name or getattr(loaded.settings, name) == expected
 
 
-@pytest.mark.contract("archive-3.21")
 def test_prefix_that_some_keys_have_anyhow_need_not_be_doubled() -> None:
     for variable in ("FPX_NO_QUEUE", "FPX_FPX_NO_QUEUE"):
         loaded = load_settings(NO_FILE | {variable: "False"}, aliases=("fpx",))

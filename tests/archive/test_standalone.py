@@ -120,7 +120,6 @@ def test_database_of_a_server_without_a_node_is_not_for_the_archives_of_a_node(
             archive_api.add_routes(meteor_app, db_url="sqlite:///other.db")
 
 
-@pytest.mark.contract("archive-3.21")
 @pytest.mark.parametrize(
     ("extras", "told"),
     [("[1]", "must be a JSON object"), ("{", "is not JSON"), ('{"colour": 2}', "colour")],

@@ -57,7 +57,7 @@ def with_client(node: DeployedNode) -> str:
     return secret
 
 
-@pytest.mark.contract("archive-3.1/attach", "archive-3.22", "archive-3.9/wait")
+@pytest.mark.contract("archive-3.1/attach", "archive-3.22")
 def test_archives_are_the_same_in_every_server(offering: Offering) -> None:
     def asked(method: str, path: str, **options: Any) -> requests.Response:
         origin = offering.node.url.removesuffix("/api")

@@ -19,7 +19,7 @@ from tests.deployment.archive_servers import FRONTS, ArchiveFront, ArchiveServer
 
 SECONDS = 60
 
-pytestmark = pytest.mark.contract("archive-3.22", "archive-fpx/deployment")
+pytestmark = pytest.mark.contract("archive-fpx/deployment")
 
 
 class Site(NamedTuple):
@@ -67,7 +67,7 @@ def site(request: pytest.FixtureRequest, behind: ArchiveServer) -> Iterator[Site
         yield Site(started(stack, lambda: FRONTS[request.param](behind.port)), behind.secret)
 
 
-@pytest.mark.contract("archive-directory/front")
+@pytest.mark.contract("archive-directory/front", "archive-3.22")
 @pytest.mark.parametrize("path", ["/archive/", "/files/archive/"])
 def test_directory_is_sent_whole_and_in_parts(site: Site, path: str) -> None:
     whole = site.asked("GET", f"{path}{NAME}/")
@@ -81,7 +81,7 @@ def test_directory_is_sent_whole_and_in_parts(site: Site, path: str) -> None:
     assert "Content-Encoding" not in whole.headers
 
 
-@pytest.mark.contract("archive-3.1/attach")
+@pytest.mark.contract("archive-3.1/attach", "archive-3.22")
 @pytest.mark.parametrize(("path", "prefix"), [("/archive/", ""), ("/files/archive/", "/files")])
 def test_links_lead_back_through_the_web_server_whatever_callers_say(
     site: Site, path: str, prefix: str
@@ -94,7 +94,7 @@ def test_links_lead_back_through_the_web_server_whatever_callers_say(
     assert answer.headers["Location"].removeprefix(site.front.url) == f"{prefix}/archive/{NAME}/"
 
 
-@pytest.mark.contract("archive-3.9/wait")
+@pytest.mark.contract("archive-3.9/wait", "archive-3.22")
 def test_turn_is_waited_for_in_a_socket_and_the_archive_downloaded(site: Site) -> None:
     first, second = site.ticket(), site.ticket()
     site.asked("GET", f"{first['status_href']}/wait")
@@ -113,7 +113,6 @@ def test_turn_is_waited_for_in_a_socket_and_the_archive_downloaded(site: Site) -
     site.withdraw(second)
 
 
-@pytest.mark.contract("archive-3.9/wait")
 def test_events_come_while_the_turn_is_waited_for(site: Site) -> None:
     first, second = site.ticket(), site.ticket()
     site.asked("GET", f"{first['status_href']}/wait")
@@ -126,7 +125,7 @@ def test_events_come_while_the_turn_is_waited_for(site: Site) -> None:
     site.withdraw(second)
 
 
-@pytest.mark.contract("archive-fpx/client-gone")
+@pytest.mark.contract("archive-fpx/client-gone", "archive-directory/producer")
 def test_reader_that_leaves_frees_the_slot_behind_the_web_server(site: Site, behind: ArchiveServer) -> None:
     with (behind.directory / "photos" / NAME / "long.bin").open("wb") as stream:
         stream.truncate(1 << 26)  # more than all buffers on the way hold
