@@ -118,14 +118,16 @@ def local_header(entry: Entry, index: int, offset: int) -> bytes:
     is_wide = has_local_zip64(entry, index)
     crc, size, stored = (0, 0, 0) if has_descriptor(entry) else _known(entry)
     extra = extended_time(entry.mtime)
-    if _is_encrypted(entry):
+    is_encrypted = entry.form is not _STORED and _is_encrypted(entry)
+    if is_encrypted:
         extra += _encryption(entry)
+        crc = 0
     if is_wide:
         extra += _ZIP64_LOCAL.pack(1, 16, size, stored)
         size = stored = FULL_32
     header = _LOCAL.pack(
         b"PK\3\4",
-        _version(entry, is_wide or offset >= FULL_32),
+        _version(is_wide or offset >= FULL_32, is_encrypted),
         *_flags_and_method(entry),
         *dos_time_and_date(entry.mtime),
         crc,
@@ -158,7 +160,8 @@ def central_header(entry: Entry, index: int, offset: int, written: Written | Non
     name = entry.name.encode()
     crc, size, stored = written or _known(entry)
     extra = extended_time(entry.mtime)
-    if _is_encrypted(entry):
+    is_encrypted = entry.form is not _STORED and _is_encrypted(entry)
+    if is_encrypted:
         extra += _encryption(entry)
         crc = 0  # the authentication code is more, and the CRC of a short content would give it away
     wide: list[int] = []
@@ -172,7 +175,7 @@ def central_header(entry: Entry, index: int, offset: int, written: Written | Non
     header = _CENTRAL.pack(
         b"PK\1\2",
         _MADE_BY,
-        _version(entry, bool(wide) or has_local_zip64(entry, index)),
+        _version(bool(wide) or has_local_zip64(entry, index), is_encrypted),
         *_flags_and_method(entry),
         *dos_time_and_date(entry.mtime),
         crc,
@@ -204,8 +207,8 @@ def end_records(count: int, directory_bytes: int, offset: int, comment: bytes) -
     return wide + _END.pack(b"PK\5\6", 0, 0, *end) + comment
 
 
-def _version(entry: Entry, is_wide: bool) -> int:
-    if _is_encrypted(entry):
+def _version(is_wide: bool, is_encrypted: bool) -> int:
+    if is_encrypted:
         return _AES_VERSION
     return 45 if is_wide else 20
 
@@ -219,7 +222,7 @@ def _flags_and_method(entry: Entry) -> tuple[int, int]:
 
 def _is_encrypted(entry: Entry) -> bool:
     form = entry.form
-    return form is not _STORED and (form is _ENCRYPTED or form is _ENCRYPTED_STREAMED)
+    return form is _ENCRYPTED or form is _ENCRYPTED_STREAMED
 
 
 def _encryption(entry: Entry) -> bytes:
@@ -228,5 +231,4 @@ def _encryption(entry: Entry) -> bytes:
 
 
 def _known(entry: Entry) -> Written:
-    crc = 0 if _is_encrypted(entry) else entry.crc or 0
-    return Written(crc, entry.size or 0, stored_size(entry) or 0)
+    return Written(entry.crc or 0, entry.size or 0, stored_size(entry) or 0)
