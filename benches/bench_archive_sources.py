@@ -37,7 +37,7 @@ from meteorpi_db.testing.processes import LOOPBACK, free_port, wait_until  # noq
 from tests.deployment.servers import GunicornNode  # noqa: E402
 
 CASES = ((200, 10 << 10, 0.05), (2000, 10 << 10, 0.0), (500, 1 << 20, 0.0))
-TRANSPORTS = ("requests-like", "httpx-like")
+TRANSPORTS = ("auto", "requests-like", "httpx-like")
 SECONDS = 120.0
 
 SERVER = """
@@ -74,7 +74,7 @@ from meteorpi_server.settings import Settings
 settings = Settings.load(os.environ)
 meteor_app = MeteorApp(db=settings.open_database(), settings=settings)
 query_api.add_routes(meteor_app, "/api")  # where the server is asked whether it is up
-for transport in ("requests-like", "httpx-like"):
+for transport in ("auto", "requests-like", "httpx-like"):
     archive_api.add_routes(meteor_app, f"/{transport}", transport=transport)
 application = meteor_app.app
 """

@@ -101,7 +101,7 @@ class ArchiveSettings(NodeSettings):
     )
     archive_transport: str = setting(
         "auto",
-        "what makes the requests to sources, with the same result; httpx-like needs the extra archive",
+        "what makes the requests to sources, with the same result; auto is the quickest that is installed",
         choices=("auto", "requests-like", "httpx-like"),
     )
     archive_max_redirects: int = setting(5, "redirects of a source that are followed")

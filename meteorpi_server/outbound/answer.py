@@ -44,7 +44,9 @@ class Answer:
         coding = reply.headers.get("content-encoding", "").strip().lower()
         self.is_coded = coding not in ("", "identity")
         self._decoder = Decoder(coding) if self.is_coded else None
-        if reply.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        framing = reply.headers.get("transfer-encoding")
+        has_two = framing is not None and "content-length" in reply.headers  # RFC 9112 section 6.3
+        if has_two or (framing or "chunked").strip().lower() != "chunked":
             raise OutboundError(f"{location} frames its content in an unknown way", reason=Reason.CODING)
         self.start, self.size = self._extent()
         self.validator = strong_validator(reply.headers)

@@ -9,7 +9,7 @@ from meteorpi_server.outbound.pooled import PooledTransport
 from meteorpi_server.outbound.transport import Timeouts, Transport
 
 TRANSPORTS: Final = ("auto", "requests-like", "httpx-like")
-"""The choices of the setting ``archive_transport``; all but the last are the one that is always there."""
+"""The choices of the setting ``archive_transport``; the first is the quickest that is installed."""
 
 
 class MakeTransport(Protocol):
@@ -36,12 +36,28 @@ def transport_called(name: str) -> MakeTransport:
     Raises:
         ConfigurationError: it needs a package that is not here.
     """
-    if name != TRANSPORTS[-1]:
+    match name:
+        case "auto":
+            return _quickest()
+        case "httpx-like":
+            return _layered()
+        case _:
+            return PooledTransport
+
+
+def _quickest() -> MakeTransport:
+    try:
+        from meteorpi_server.outbound.direct import DirectTransport
+    except ImportError:
         return PooledTransport
+    return DirectTransport
+
+
+def _layered() -> MakeTransport:
     try:
         from meteorpi_server.outbound.layered import LayeredTransport
     except ImportError as error:
         raise ConfigurationError(
-            f"the transport {name} needs httpcore2: pip install 'meteorpi[archive]'"
+            "the transport httpx-like needs httpcore2: pip install 'meteorpi[archive]'"
         ) from error
     return LayeredTransport

@@ -1,4 +1,4 @@
-"""A second transport: httpcore2, the engine below httpx, with sockets that are dialled and timed here.
+"""A third transport: httpcore2, the engine below httpx, with sockets that are dialled and timed here.
 
 It needs the extra ``archive``. Its pool keeps connections apart by the host they were made for, and a name
 given for the handshake alone is not looked at when one is used again: the host of an origin is therefore made
@@ -22,13 +22,10 @@ from meteorpi_server.outbound.failures import OutboundError, Reason
 from meteorpi_server.outbound.headers import length
 from meteorpi_server.outbound.locations import Location
 from meteorpi_server.outbound.pacing import Pace
-from meteorpi_server.outbound.transport import Hop, Reply, Timeouts, Transport, trusting
+from meteorpi_server.outbound.transport import MAX_FIELDS, Hop, Reply, Timeouts, Transport, trusting
 
 IDLE_CONNECTIONS: Final = 64
 """Idle connections that are kept, to all addresses together."""
-
-MAX_FIELDS: Final = 100
-"""Fields of the header of an answer: as many as the standard library reads."""
 
 _AT: Final = "@"
 _NOT_IMPLEMENTED: Final = 501

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _BUFFER_BYTES: Final = 1 << 16
+_SWITCHING: Final = http.HTTPStatus.SWITCHING_PROTOCOLS
 _DIGITS: Final = re.compile("[0-9]+")
 
 
@@ -115,6 +116,9 @@ class PacedResponse(http.client.HTTPResponse):
                 they make of that (RFC 9112 section 6.3), and urllib3 leaves the socket open.
         """
         super().begin()
+        while http.HTTPStatus.CONTINUE < self.status < http.HTTPStatus.OK and self.status != _SWITCHING:
+            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first call
+            super().begin()  # by itself it passes over 100 only, not over other announcements
         lengths = ",".join(self.headers.get_all("content-length", [])).split(",")
         if lengths != [""] and not _DIGITS.fullmatch(_only(lengths)):
             raise http.client.HTTPException("no valid length is announced")

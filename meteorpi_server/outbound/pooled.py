@@ -135,7 +135,7 @@ class _PooledReply(Reply):
         self._reply = reply
         self._location = location
         self.status = reply.status
-        self.headers = {name.lower(): value for name, value in reply.headers.items()}
+        self.headers = {name.lower(): text.strip() for name, text in reply.headers.itermerged()}
 
     def read(self) -> bytes:
         """Read with one call of the system, so that little is as quick as much."""

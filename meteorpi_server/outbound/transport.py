@@ -11,12 +11,16 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import requests.utils
 
 from meteorpi_server.outbound.addresses import Address
 from meteorpi_server.outbound.locations import Location
+
+MAX_FIELDS: Final = 100
+"""Fields of the header of an answer: as many as the standard library reads."""
 
 CHUNK_BYTES: Final = 1 << 18
 """Most bytes that are read from a source at once."""
@@ -102,6 +106,7 @@ class Transport(ABC):
         """Close the connections that nobody uses; those in use as soon as they are given back."""
 
 
+@lru_cache(maxsize=8)  # reading the usual certificates takes longer than a hundred files
 def trusting(ca_file: str | None = None) -> ssl.SSLContext:
     """What certificates are compared with, the same for every transport.
 

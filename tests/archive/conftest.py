@@ -96,7 +96,7 @@ def opened(answer: TestResponse) -> dict[str, bytes]:
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-@pytest.fixture(params=TRANSPORTS[1:])
+@pytest.fixture(params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> MakeTransport:
     """Each transport: whatever is tested over it, is true of all."""
     return transport_called(request.param)

@@ -212,7 +212,7 @@ def test_content_of_another_checksum_than_planned_is_never_whole(
 
 @pytest.mark.contract("archive-3.12/policies")
 @pytest.mark.parametrize("on_error", list(OnError))
-@pytest.mark.parametrize("transport_name", TRANSPORTS[1:])
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_failure_is_in_the_state_of_the_ticket(
     server: FaultySource,
     make_archive_node: Callable[..., ArchiveNode],

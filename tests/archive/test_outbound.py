@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,17 +17,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from meteorpi_db.testing.processes import free_port
+from meteorpi_model.errors import ConfigurationError
 from meteorpi_model.values import now
 from meteorpi_server.outbound import (
     AddressPolicy,
     AllowedSources,
     Outbound,
     OutboundError,
+    PooledTransport,
     Reason,
     Request,
     Timeouts,
 )
-from meteorpi_server.outbound.choosing import MakeTransport
+from meteorpi_server.outbound.choosing import MakeTransport, transport_called
 from meteorpi_server.outbound.facts import Facts, ask, ask_all
 from meteorpi_server.outbound.headers import file_name
 from meteorpi_server.outbound.transport import Hop, Reply, Transport
@@ -433,24 +436,49 @@ def test_part_that_does_not_fit_is_refused(
 
 @pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
 @pytest.mark.parametrize(
-    "header",
+    ("header", "reason"),
     [
-        b"Content-Length: 5\r\nContent-Length: 6\r\n",
-        b"Content-Length: 5, 6\r\n",
-        b"Content-Length: 5 bytes\r\n",
-        b"Content-Length: -5\r\n",
-        b"Content-Length: 5\r\n" + b"X-A: 1\r\n" * 150,
-        b"Content-Length: 5\r\nX-A: " + b"x" * 70_000 + b"\r\n",
-        b"Content-Length: 5\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 30_000) for n in range(3)),
+        (b"Content-Length: 5\r\nContent-Length: 6\r\n", Reason.CUT_OFF),
+        (b"Content-Length: 5, 6\r\n", Reason.CUT_OFF),
+        (b"Content-Length: 5 bytes\r\n", Reason.CUT_OFF),
+        (b"Content-Length: -5\r\n", Reason.CUT_OFF),
+        (b"Content-Length: 5\r\n" + b"X-A: 1\r\n" * 150, Reason.CUT_OFF),
+        (b"Content-Length: 5\r\nX-A: " + b"x" * 70_000 + b"\r\n", Reason.CUT_OFF),
+        (b"".join(b"X-%d: %s\r\n" % (n, b"x" * 30_000) for n in range(3)), Reason.CUT_OFF),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Reason.CODING),
+        (b"Transfer-Encoding: gzip, chunked\r\n", Reason.CODING),
     ],
-    ids=["two lengths", "lengths", "unit", "sign", "many fields", "long field", "long header"],
+    ids=["two lengths", "lengths", "unit", "sign", "many fields", "long field", "long header", "both", "two"],
 )
 def test_answer_that_libraries_read_differently_is_refused_by_all(
-    source: FaultySource, outbound: MakeOutbound, header: bytes
+    source: FaultySource, outbound: MakeOutbound, header: bytes, reason: Reason
 ) -> None:
     source.routes["/a"] = lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\n" + header + b"\r\nhello")
 
-    assert failure(outbound(source.url()), source.url("/a")).reason is Reason.CUT_OFF
+    assert failure(outbound(source.url()), source.url("/a")).reason is reason
+
+
+@pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.0 200 OK\r\nX-A: 1\r\nx-a:2 \r\n\r\nhello",
+        b"HTTP/1.1 200 \r\nX-A: 1, 2\r\nConnection: close\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nX-A: 1, 2\r\nContent-Length: 5\r\n\r\nhello and more",
+        b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-A: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1;x=y\r\nh\r\n4\r\nello\r\n0\r\nX-A: 3\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nX-A: 0\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nX-A: 1, 2\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+    ids=["to the end", "closed", "too much", "chunks", "announced"],
+)
+def test_answer_is_read_alike_by_all(source: FaultySource, outbound: MakeOutbound, answer: bytes) -> None:
+    source.routes["/a"] = lambda exchange: exchange.send(answer)
+    client = outbound(source.url())
+
+    for _ in range(2):  # what is left over does not disturb the next one
+        with client.get(Request(url=source.url("/a"))) as found:
+            assert (b"".join(found), found.headers["x-a"]) == (b"hello", "1, 2")
 
 
 @pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
@@ -667,3 +695,14 @@ def test_answer_may_be_left_in_its_middle_and_closed_twice(
 
     assert len(content(client, source.url("/a"))) == 10_000_000
     assert len(source.connections) == 2
+
+
+def test_transport_that_is_not_installed_is_done_without_or_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("httptools", "httpcore2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("direct", "messages", "layered"):
+        monkeypatch.delitem(sys.modules, f"meteorpi_server.outbound.{name}", raising=False)
+
+    assert transport_called("auto") is PooledTransport
+    with pytest.raises(ConfigurationError, match=r"meteorpi\[archive\]"):
+        transport_called("httpx-like")
