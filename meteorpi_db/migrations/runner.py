@@ -16,7 +16,7 @@ from meteorpi_db.connections import Transactions
 from meteorpi_db.dialects import ExactText, TransactionConflictError
 from meteorpi_db.migrations.editor import SchemaEditor
 from meteorpi_db.migrations.history import SCHEMA, Schema
-from meteorpi_model.errors import ConflictError, SchemaVersionError
+from meteorpi_model.errors import ConfigurationError, ConflictError, SchemaVersionError
 from meteorpi_model.values import now, utc_datetime_to_milliseconds
 
 logger = logging.getLogger("meteorpi.db.migrations")
@@ -97,21 +97,24 @@ def drop_schema(transactions: Transactions) -> None:
 
     Raises:
         ConflictError: it has records or accounts; nothing was changed.
+        ConfigurationError: the engine cannot take the tables away all at once, or not at all.
         UnavailableError: the database does not answer, or other processes keep its tables in use.
     """
-    with (
-        transactions.backend.schema_lock(transactions.engine),
-        transactions.schema_connection() as connection,
-    ):
-        if schema_version(connection):
-            for table in _RECORDS:
-                if connection.execute(select(table).limit(1)).first() is not None:
-                    raise ConflictError(f"this is the database of a node: there is a {table.name} in it")
-        editor = SchemaEditor(connection, transactions.backend)
-        editor.drop_all(_history_metadata)  # first: what is left of an attempt that was cut off is made anew
-        editor.drop_all(SCHEMA.metadata)
-        connection.commit()
+    backend = transactions.backend
+    if not backend.schema_in_transaction:
+        raise ConfigurationError(f"the tables of {backend.label} cannot be removed: drop the whole database")
+    with backend.schema_lock(transactions.engine):
+        _patiently(transactions, _drop)
     logger.info("schema dropped")
+
+
+def _drop(editor: SchemaEditor) -> None:
+    if schema_version(editor.connection):
+        for table in _RECORDS:
+            if editor.connection.execute(select(table).limit(1)).first() is not None:
+                raise ConflictError(f"this is the database of a node: there is a {table.name} in it")
+    editor.drop_all(SCHEMA.metadata)
+    editor.drop_all(_history_metadata)
 
 
 def _version_in(transactions: Transactions) -> int:
@@ -152,20 +155,29 @@ def _creation_of(schema: Schema) -> Callable[[SchemaEditor], None]:
 def _make(
     transactions: Transactions, version: int, description: str, change: Callable[[SchemaEditor], None]
 ) -> None:
-    """Make `change` and note it, waiting a bounded time for tables that other processes have in use."""
+    """Make `change` and note it."""
+
+    def make(editor: SchemaEditor) -> None:
+        change(editor)
+        _record(editor.connection, version, description)
+
+    _patiently(transactions, make)
+    logger.info("schema changed version=%d change=%s", version, description)
+
+
+def _patiently(transactions: Transactions, change: Callable[[SchemaEditor], None]) -> None:
+    """Make `change`, waiting a bounded time for tables that other processes have in use."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             with transactions.schema_connection() as connection:
                 change(SchemaEditor(connection, transactions.backend))
-                _record(connection, version, description)
                 connection.commit()
         except TransactionConflictError:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(PAUSE_SECONDS)
         else:
-            logger.info("schema changed version=%d change=%s", version, description)
             return
 
 

@@ -187,6 +187,18 @@ def test_level_of_the_log_is_that_of_the_node_unless_told_otherwise() -> None:
 # --- 3.20 ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engines("firebird-embedded")
+def test_engine_that_cannot_remove_all_tables_at_once_keeps_all_of_them(bare_database: str) -> None:
+    with closing(open_database(bare_database, USER, PASSWORD)) as transactions:
+        ensure_schema(transactions, create=True)
+
+        with pytest.raises(ConfigurationError, match="drop the whole database"):
+            drop_schema(transactions)
+
+        with transactions.reading() as connection:
+            assert schema_version(connection) > 0
+
+
 @pytest.mark.engines("postgresql")
 @pytest.mark.contract("archive-3.20/db")
 def test_own_database_on_a_server_goes_down_and_up_again(bare_database: str) -> None:
