@@ -350,7 +350,7 @@ def wanted(*names: str) -> list[Wanted]:
     return [Wanted(entry(f"http://source.example/{name}"), 0, None) for name in names]
 
 
-@pytest.mark.contract("archive-3.14/prefetch", "archive-defect-18", "archive-3.8/flow")
+@pytest.mark.contract("archive-3.14/prefetch", "archive-defect-18", "archive-3.8/flow", "archive-P6")
 def test_four_sources_are_opened_ahead_after_the_first_byte() -> None:
     gate = Gate()
     contents = wanted(*"abcdefgh")
@@ -367,7 +367,7 @@ def test_four_sources_are_opened_ahead_after_the_first_byte() -> None:
         wait_until(lambda: len(gate.opened) == 6, WAIT_SECONDS, "opening of one more")
 
 
-@pytest.mark.contract("archive-3.14/prefetch")
+@pytest.mark.contract("archive-3.14/prefetch", "archive-P6")
 def test_source_that_is_waited_for_does_not_count_among_those_opened_ahead() -> None:
     gate = Gate()
     contents = wanted("a", *(f"slow-{number}" for number in range(9)))
@@ -437,7 +437,7 @@ def test_content_asked_for_out_of_order_is_opened_then() -> None:
         assert b"".join(ahead.open(*contents[0])) == b"a"
 
 
-@pytest.mark.contract("archive-defect-18", "archive-3.14/prefetch", "archive-fpx/transports")
+@pytest.mark.contract("archive-defect-18", "archive-3.14/prefetch", "archive-fpx/transports", "archive-P7")
 def test_archive_of_remote_files_is_whole(server: FaultySource, source: RemoteSource) -> None:
     bodies = {f"/{number:03}": bytes([number]) * (number * 997) for number in range(60)}
     server.routes |= {path: serving(body) for path, body in bodies.items()}
