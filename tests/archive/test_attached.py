@@ -35,6 +35,7 @@ MATRIX: dict[tuple[str, str], tuple[str, bool]] = {
     ("GET", "/bundle/night/<path:camera_id>/<date>"): ("/bundle/night/x/2015-04-01", False),
     ("GET", "/archive/<name>/"): ("/archive/0123456789abcdef/", False),
     ("GET", "/archive/"): ("/archive/", False),
+    ("GET", "/archive/healthz"): ("/archive/healthz", False),
 }
 """Each route with an address, and whether it asks for the secret of a client or an account."""
 

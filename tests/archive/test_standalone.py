@@ -163,6 +163,7 @@ TABLE = {
     "max_request_bytes": 32 * 2**20, "ttl": 86_400, "max_ttl": 30 * 86_400, "resume_grace": 3600,
     "cors_origins": (), "user_roles": ("user",), "min_hash_length": 16, "include_hidden": False,
     "dir_prefix": False, "dir_precompute": False,
+    "offload": "", "offload_prefix": "/_meteorpi_files",
 }  # fmt: skip
 """Each key of the contract with its default; 0 and nothing stand for what it says in words."""
 
