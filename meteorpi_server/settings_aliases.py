@@ -82,7 +82,10 @@ def kilobytes_text(text: str) -> str:
     Raises:
         ValueError: it is no number.
     """
-    return str(int(float(text) * _KIBIBYTE))
+    try:
+        return str(int(float(text) * _KIBIBYTE))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is no size") from error
 
 
 def transport_text(text: str) -> str:

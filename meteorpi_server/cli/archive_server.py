@@ -53,7 +53,7 @@ def server() -> None:
     "-C",
     "--chunk_size",
     "--chunk-size",
-    type=click.FloatRange(min=1),
+    type=click.FloatRange(min=1, max=1_000_000),
     help="Largest piece that is sent at once, in kilobytes of 1,024 bytes.",
 )
 @click.option("-D", "--delay", type=click.FloatRange(min=0), help="Time for each piece, in seconds.")

@@ -89,6 +89,9 @@ def test_database_before_the_command_is_that_of_a_node(
     [
         (["-P", "many"], {}, "--port"),
         (["-C", "0"], {}, "--chunk_size"),
+        (["-C", "inf"], {}, "--chunk_size"),
+        ([], {"CHUNK_SIZE": "inf"}, "CHUNK_SIZE: 'inf' is no size"),
+        ([], {"DELAY": "-1"}, "DELAY: '-1'"),
         ([], {"FPX_PROT": "1"}, "FPX_PROT. Did you mean FPX_PORT?"),
         ([], {"METEORPI_ARCHIVE_PROT": "1"}, "METEORPI_ARCHIVE_PROT"),
         ([], {"PORT": "many"}, "PORT: 'many'"),
