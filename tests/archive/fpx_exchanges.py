@@ -12,7 +12,7 @@ import os
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import requests
+from simple_websocket import Client, ConnectionClosed
 from werkzeug.http import parse_options_header
 
 from meteorpi_db.testing.processes import free_port, wait_until
@@ -30,6 +31,7 @@ ANSWERS = Path(__file__).with_name("fpx_answers.json")
 SECONDS = 60.0
 CLIENT = "portal"
 NOBODY: dict[str, str] = {}
+WAIT = "wait over a WebSocket"
 LATER, EARLIER = 4_000_000_000, 1_000_000_000
 
 
@@ -126,6 +128,13 @@ EXCHANGES = [
     signed("token too late", url=B, exp=EARLIER),
     Exchange("index of many", "index", "GET", "/ticket/"),
 ]
+QUEUED = [
+    generating("queued", "queue", {"items": [A]}),
+    Exchange("before its turn", "download", "GET", "/ticket/{queued}/download", NOBODY),
+    Exchange("wait", "wait", WAIT, "/ticket/{queued}/wait", NOBODY),
+    Exchange("in its turn", "queue", "GET", "/ticket/{queued}/download", NOBODY),
+]
+"""Where tickets have to wait for their turn."""
 
 
 @dataclass
@@ -141,6 +150,8 @@ class Stage:
 
     def play(self, exchange: Exchange) -> dict[str, Any]:
         """What came back, as far as a client of FPX looks at it."""
+        if exchange.method == WAIT:
+            return waited(self.address.replace("http", "ws", 1) + self._filled(exchange.path))
         headers = {"authorize": self.known["secret"]} if exchange.headers is None else exchange.headers
         answer = requests.request(
             exchange.method,
@@ -192,6 +203,18 @@ def seen(answer: requests.Response) -> dict[str, Any]:
     return found | {"entries": entries}
 
 
+def waited(url: str) -> dict[str, Any]:
+    """What is said over a WebSocket, and how it ends."""
+    socket, said = Client.connect(url), []
+    try:
+        while (text := socket.receive(SECONDS)) is not None:
+            said.append(shape(json.loads(text)))
+        raise AssertionError("the socket stays open")
+    except ConnectionClosed as closed:
+        socket.thread.join(SECONDS)
+        return {"said": said, "code": int(closed.reason), "reason": str(closed.message)}
+
+
 def shape(value: Any) -> Any:
     """`value` with its texts and numbers replaced by what they are; of a list the first and the length."""
     if isinstance(value, dict):
@@ -211,26 +234,32 @@ def sources() -> FaultySource:
     )
 
 
-def record(command: Callable[..., list[str]] = lambda *words: ["fpx", *words]) -> None:
+def record() -> None:
     """Play everything to FPX, and write down what it answers."""
     with tempfile.TemporaryDirectory() as folder, sources() as source:
-        port = free_port()
-        environ = os.environ | {
-            "FPX_DB_URL": f"sqlite:///{folder}/fpx.db", "FPX_PORT": str(port), "FPX_HOST": "127.0.0.1"
-        }  # fmt: skip
-        subprocess.run(command("db", "up"), env=environ, check=True, timeout=SECONDS)
+        environ = os.environ | {"FPX_DB_URL": f"sqlite:///{folder}/fpx.db", "FPX_HOST": "127.0.0.1"}
+        subprocess.run(["fpx", "db", "up"], env=environ, check=True, timeout=SECONDS)
         made = subprocess.run(
-            command("client", "add", CLIENT), env=environ, check=True, timeout=SECONDS, capture_output=True
+            ["fpx", "client", "add", CLIENT], env=environ, check=True, timeout=SECONDS, capture_output=True
         )
-        with subprocess.Popen(command("server", "run"), env=environ) as process:
-            try:
-                stage = Stage(f"http://127.0.0.1:{port}")
-                stage.known |= {"source": source.url(""), "secret": made.stdout.decode().split()[-1]}
-                wait_until(lambda: is_up(stage.address), SECONDS, "FPX")
-                answers = {exchange.name: stage.play(exchange) for exchange in EXCHANGES}
-            finally:
-                process.terminate()
-        ANSWERS.write_text(json.dumps(answers, indent=1) + "\n")
+        known = {"source": source.url(""), "secret": made.stdout.decode().split()[-1]}
+        answers = played(EXCHANGES, environ, known)
+        answers |= played(QUEUED, environ | {"FPX_FPX_NO_QUEUE": "False"}, known)
+    ANSWERS.write_text(json.dumps(answers, indent=1) + "\n")
+
+
+def played(
+    exchanges: list[Exchange], environ: dict[str, str], known: dict[str, str]
+) -> dict[str, dict[str, Any]]:
+    """What FPX with these settings answers."""
+    port = free_port()
+    with subprocess.Popen(["fpx", "server", "run"], env=environ | {"FPX_PORT": str(port)}) as process:
+        try:
+            stage = Stage(f"http://127.0.0.1:{port}", dict(known))
+            wait_until(lambda: is_up(stage.address), SECONDS, "FPX")
+            return {exchange.name: stage.play(exchange) for exchange in exchanges}
+        finally:
+            process.terminate()
 
 
 def is_up(address: str) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from meteorpi_db.testing.processes import wait_until
 from tests.archive.conftest import ArchiveNode
-from tests.archive.fpx_exchanges import ANSWERS, CLIENT, EXCHANGES, Stage, sources
+from tests.archive.fpx_exchanges import ANSWERS, CLIENT, EXCHANGES, QUEUED, SECONDS, Stage, sources
+from tests.archive.test_sockets import serving
 from tests.archive.test_streams import service_of
 
 pytestmark = [
@@ -67,21 +69,40 @@ def answers(
 def test_clients_of_fpx_are_answered_as_they_were(answers: Mapping[str, dict[str, Any]]) -> None:
     recorded = json.loads(ANSWERS.read_text())
 
-    assert recorded.keys() == answers.keys()
+    assert recorded.keys() - {exchange.name for exchange in QUEUED} == answers.keys()
     wrong = {
         name: (wanted, answers[name])
         for name, found in recorded.items()
-        if not is_covered(wanted := BETTER.get(name, found), answers[name])
+        if name in answers and not is_covered(wanted := BETTER.get(name, found), answers[name])
     }
     assert wrong == {}
 
 
+@pytest.mark.contract("archive-fpx/wait", "archive-fpx/queue")
+def test_tickets_that_wait_are_answered_as_they_were(make_archive_node: Callable[..., ArchiveNode]) -> None:
+    recorded = json.loads(ANSWERS.read_text())
+    with sources() as source:
+        node = make_archive_node(allowed_sources=[source.url()], no_queue=False)
+        node.register.add_client(CLIENT, secret=SECRET)
+        with serving(node) as served:
+            address = served.url.replace("ws", "http", 1)
+            stage = Stage(address, {"source": source.url(""), "secret": SECRET})
+            answers = {exchange.name: stage.play(exchange) for exchange in QUEUED}
+            status = f"/ticket/{stage.known['queued']}"
+            # The reader has everything a little before the node has taken note of it.
+            wait_until(lambda: node.get(status).json["state"] == "done", SECONDS, "end")  # type: ignore[index]
+        service_of(node).remote.outbound.close()
+
+    wrong = {name: found for name, found in answers.items() if not is_covered(recorded[name], found)}
+    assert wrong == {}
+
+
 def test_exchanges_cover_the_requests_of_fpx() -> None:
-    rows = {exchange.row for exchange in EXCHANGES}
+    rows = {exchange.row for exchange in (*EXCHANGES, *QUEUED)}
 
     assert rows == {
         "index", "generate", "secret-header", "items", "item", "type", "options", "unknown-field", "not-json",
-        "download", "life", "content", "stream", "signed",
+        "download", "life", "content", "stream", "signed", "queue", "wait",
     }  # fmt: skip
 
 

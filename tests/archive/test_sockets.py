@@ -128,7 +128,7 @@ def test_waiting_for_too_long_ends(make_archive_node: Callable[..., ArchiveNode]
         assert socket.end() == (4408, "waited too long")
 
 
-@pytest.mark.contract("archive-fpx/companion", "archive-3.2/companion")
+@pytest.mark.contract("archive-fpx/companion", "archive-3.2/companion", "archive-6.4")
 def test_companion_client_works_unchanged(make_archive_node: Callable[..., ArchiveNode]) -> None:
     """Its four calls, as it sends them: base64 with line breaks, its own header, a token without expiry."""
     with FaultySource({"/a.txt": sending(b"hello"), "/b.txt": sending(b"world")}) as source:
