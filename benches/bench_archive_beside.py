@@ -91,7 +91,8 @@ def ask(port: int, path: str, secret: str = "", body: object = None) -> bytes:
     """The body of an answer that has to be a good one."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=120)
     headers = {"Content-Type": "application/json"} | ({"Authorization": secret} if secret else {})
-    connection.request("GET" if body is None else "POST", path, body and json.dumps(body), headers)
+    text = None if body is None else json.dumps(body)
+    connection.request("GET" if body is None else "POST", path, text, headers)
     answer = connection.getresponse()
     data = answer.read()
     connection.close()
@@ -188,7 +189,7 @@ def gone(port: int, path: str) -> float:
 
 def left(port: int, secret: str, source: int, rounds: int) -> Iterator[dict[str, object]]:
     """The lines of P8."""
-    cases = {
+    cases: dict[str, list[object]] = {
         "reader takes nothing": [{"search": {"limit": 0}}],
         "source is silent": [f"http://{LOOPBACK}:{source}/a"],
     }
