@@ -6,6 +6,7 @@ records; there is no file store. Whoever asks for records is told so (422).
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from flask.typing import ResponseReturnValue
@@ -15,7 +16,9 @@ from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import archive_api, node_api
 from meteorpi_server.app import MeteorApp, current_settings
 from meteorpi_server.declarations import declarations
-from meteorpi_server.settings import Settings
+from meteorpi_server.settings import Loaded, Settings
+
+logger = logging.getLogger("meteorpi.archive.server")
 
 
 def make_archive_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:
@@ -41,6 +44,12 @@ def make_archive_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:
     node_api.add_routes(meteor_app, url_path=path)
     meteor_app.app.add_url_rule(f"{path}/", view_func=show_archives)
     return meteor_app
+
+
+def tell_of_aliases(loaded: Loaded) -> None:
+    """Say in the log which settings came from names of the services before; never what they are."""
+    for name, variable in loaded.aliases.items():
+        logger.info("setting taken from %s: %s", name, variable or "it has no effect")
 
 
 def show_archives() -> ResponseReturnValue:

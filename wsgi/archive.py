@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import os
 
-from meteorpi_server.archive_server import make_archive_app
+from meteorpi_server.archive_server import make_archive_app, tell_of_aliases
 from meteorpi_server.fronting import behind_web_server
 from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import load_settings
 
-settings = load_settings(os.environ, aliases=("container", "fpx")).settings.without_node()
+loaded = load_settings(os.environ, aliases=("container", "fpx"))
+settings = loaded.settings.without_node()
 configure_logging(settings.log_level, settings.log_format, path=settings.archive_log_file)
+tell_of_aliases(loaded)
 meteor_app = make_archive_app(settings.open_database(), settings)
 meteor_app.begin_serving()
 application = behind_web_server(meteor_app.app, settings)

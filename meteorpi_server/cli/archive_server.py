@@ -5,7 +5,6 @@ The options are those of the archive service of directories, letters, names and 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from meteorpi_server.archive_server import make_archive_app
+from meteorpi_server.archive_server import make_archive_app, tell_of_aliases
 from meteorpi_server.cli.entry import main
 from meteorpi_server.cli.output import Output, json_option
 from meteorpi_server.cli.running import announce
@@ -22,8 +21,6 @@ from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings_aliases import kilobytes_text
 from meteorpi_server.standalone import serve
 from meteorpi_server.supervision import Supervisor
-
-logger = logging.getLogger("meteorpi.archive.server")
 
 _OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "debug": ("archive_debug", lambda is_given: "true" if is_given else ""),
@@ -69,8 +66,7 @@ def run(setup: Setup, output: Output, **options: Any) -> None:
     own = ArchiveSetup(setup, given_settings(options), is_server=True)
     settings = own.settings
     configure_logging(settings.log_level, settings.log_format, path=settings.archive_log_file)
-    for name, variable in own.loaded.aliases.items():
-        logger.info("setting taken from %s: %s", name, variable or "it has no effect")
+    tell_of_aliases(own.loaded)
     with own.open_database() as database:
         meteor_app = make_archive_app(database, settings)
         begun, supervisor = partial(announce, output, settings), Supervisor.from_environ(os.environ)

@@ -81,6 +81,13 @@ def test_directory_is_sent_whole_and_in_parts(site: Site, path: str) -> None:
     assert "Content-Encoding" not in whole.headers
 
 
+def test_names_of_before_are_reported_by_the_script_too(behind: ArchiveServer) -> None:
+    log = (behind.directory / "log").read_text()
+
+    for name in ("STORAGE_PATH", "FPX_NO_QUEUE", "FPX_SIMULTANEOURS_DOWNLOADS_LIMIT"):
+        assert log.count(f"setting taken from {name}: METEORPI_ARCHIVE_") == 1
+
+
 @pytest.mark.contract("archive-3.1/attach", "archive-3.22")
 @pytest.mark.parametrize(("path", "prefix"), [("/archive/", ""), ("/files/archive/", "/files")])
 def test_links_lead_back_through_the_web_server_whatever_callers_say(
