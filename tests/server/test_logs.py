@@ -7,6 +7,8 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from flask.typing import ResponseReturnValue
@@ -36,6 +38,18 @@ def test_text_lines_are_one_line_each() -> None:
 
     (line,) = stream.getvalue().splitlines()
     assert line.endswith("Z INFO meteorpi.test file pushed name=a\\nb\\r")
+
+
+def test_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+    path, rotated = tmp_path / "archive.log", tmp_path / "archive.log.1"
+    configure_logging(path=str(path))
+    (handler,) = logging.getLogger().handlers
+    with closing(handler):
+        logging.getLogger("meteorpi.test").info("first")
+        path.rename(rotated)
+        logging.getLogger("meteorpi.test").info("second")
+
+    assert [rotated.read_text().split()[-1], path.read_text().split()[-1]] == ["first", "second"]
 
 
 @pytest.mark.engines("sqlite")
