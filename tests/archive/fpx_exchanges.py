@@ -20,11 +20,11 @@ from typing import Any
 from uuid import UUID
 
 import requests
-from simple_websocket import Client, ConnectionClosed
 from werkzeug.http import parse_options_header
 
 from meteorpi_db.testing.processes import free_port, wait_until
 from tests.archive.faulty_source import FaultySource, serving
+from tests.archive.socket_client import ClosedError, SocketClient
 from tests.archive.test_signed_links import made_of
 
 ANSWERS = Path(__file__).with_name("fpx_answers.json")
@@ -205,14 +205,13 @@ def seen(answer: requests.Response) -> dict[str, Any]:
 
 def waited(url: str) -> dict[str, Any]:
     """What is said over a WebSocket, and how it ends."""
-    socket, said = Client.connect(url), []
-    try:
-        while (text := socket.receive(SECONDS)) is not None:
-            said.append(shape(json.loads(text)))
-        raise AssertionError("the socket stays open")
-    except ConnectionClosed as closed:
-        socket.thread.join(SECONDS)
-        return {"said": said, "code": int(closed.reason), "reason": str(closed.message)}
+    said = []
+    with SocketClient(url) as socket:
+        try:
+            while True:
+                said.append(shape(socket.said()))
+        except ClosedError as closed:
+            return {"said": said, "code": closed.code, "reason": closed.reason}
 
 
 def shape(value: Any) -> Any:

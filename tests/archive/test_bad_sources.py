@@ -21,6 +21,7 @@ from meteorpi_server.archiving.prefetch import Prefetcher, wanted_of
 from meteorpi_server.archiving.remote import Patience, RemoteSource
 from meteorpi_server.archiving.reports import EntryFailed, EntrySent
 from meteorpi_server.archiving.sending import send
+from meteorpi_server.archiving.sources import Chunks, Source
 from meteorpi_server.outbound import AddressPolicy, AllowedSources, Outbound, Timeouts
 from meteorpi_server.outbound.choosing import TRANSPORTS, MakeTransport
 from tests.archive.conftest import ArchiveNode
@@ -32,7 +33,8 @@ pytestmark = [
 ]
 
 GOOD = {"/a": b"first" * 100, "/c": b"last" * 100}
-QUICK = Timeouts(connect=10, first_byte=0.3, idle=0.3, total=60)
+QUICK = Timeouts(connect=60, first_byte=0.3, idle=0.3, total=600)
+PATIENT = Timeouts(connect=60, first_byte=60, idle=60, total=600)
 SECONDS = 60.0
 SIZE = 10
 """Bytes that every bad source was planned to have."""
@@ -98,6 +100,21 @@ def server() -> Iterator[FaultySource]:
         yield found
 
 
+class OneBad(Source):
+    """Gives up the entry called ``bad`` when that is due, and waits for the others as long as it takes."""
+
+    def __init__(self, hasty: Outbound, patient: Outbound) -> None:
+        self._hasty, self._patient = (
+            RemoteSource(outbound, Patience(retries=0)) for outbound in (hasty, patient)
+        )
+
+    def open(self, entry: Entry, start: int, stop: int | None) -> Chunks:
+        return (self._hasty if entry.name == "bad" else self._patient).open(entry, start, stop)
+
+    def check(self, entry: Entry) -> None:
+        raise NotImplementedError
+
+
 class Received:
     """What a reader got of a good source, a bad one, and another good one."""
 
@@ -119,14 +136,17 @@ class Received:
         self.bytes = b""
         self.events: list[EntrySent | EntryFailed] = []
         self.error: CutShortError | None = None
-        with closing(Outbound(transport(QUICK), policy, timeouts=QUICK)) as outbound:
-            source = RemoteSource(outbound, Patience(retries=0))
-            with Prefetcher(source, wanted_of(plan)) as ahead:
-                try:
-                    for chunk in send(plan, {"url": ahead}, report=self.events.append):
-                        self.bytes += chunk
-                except CutShortError as error:
-                    self.error = error
+        limits = QUICK if FAULTS[path].reason is Reason.TIMEOUT else PATIENT
+        with (
+            closing(Outbound(transport(limits), policy, timeouts=limits)) as hasty,
+            closing(Outbound(transport(PATIENT), policy, timeouts=PATIENT)) as patient,
+            Prefetcher(OneBad(hasty, patient), wanted_of(plan)) as ahead,
+        ):
+            try:
+                for chunk in send(plan, {"url": ahead}, report=self.events.append):
+                    self.bytes += chunk
+            except CutShortError as error:
+                self.error = error
 
     def entries(self) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(self.bytes)) as found:
@@ -203,7 +223,7 @@ def test_content_of_another_checksum_than_planned_is_never_whole(
     sent: list[bytes] = []
 
     policy = AddressPolicy(AllowedSources.parse([server.url()]))
-    with closing(Outbound(transport(QUICK), policy)) as outbound, pytest.raises(CutShortError) as cut:
+    with closing(Outbound(transport(PATIENT), policy)) as outbound, pytest.raises(CutShortError) as cut:
         sent.extend(send(plan, {"url": RemoteSource(outbound, Patience(retries=0))}))
 
     assert cut.value.reason is Reason.WRONG_DIGEST

@@ -203,9 +203,11 @@ def test_status_that_will_not_change_is_not_tried_again(
     ],
 )
 def test_source_that_misbehaves_says_why(
-    server: FaultySource, hasty: RemoteSource, path: str, reason: Reason
+    server: FaultySource, source: RemoteSource, hasty: RemoteSource, path: str, reason: Reason
 ) -> None:
-    assert failing(hasty, entry(server.url(path))).reason is reason
+    asked = hasty if reason is Reason.TIMEOUT else source
+
+    assert failing(asked, entry(server.url(path))).reason is reason
 
 
 @pytest.mark.parametrize(("planned", "reason"), [(6, Reason.LONG), (8, Reason.SHORT)])
