@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from meteorpi_db.testing.processes import free_port
+from meteorpi_server.settings import Settings
 from tests.archive.own_server import NAME, ended, get, make_photos, names_in, served
 
 pytestmark = pytest.mark.contract("archive-directory/container", "archive-3.22", "archive-fpx/deployment")
@@ -77,6 +79,20 @@ def test_command_of_the_image_is_healthy_and_takes_the_variables_of_before(tmp_p
         ended(process)
 
     assert "outcome=complete" in (tmp_path / "archive.log").read_text()
+
+
+def test_composed_service_is_closed_and_waits_for_what_is_on_its_way() -> None:
+    document = yaml.safe_load((CONTAINER / "archive.compose.yaml").read_text())
+    service = document["services"]["archive"]
+
+    assert (service["cap_drop"], service["read_only"]) == (["ALL"], True)
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    inside = {re.search(r":(/app/\w+)", volume)[1] for volume in service["volumes"]}  # type: ignore[index]
+    assert inside == set(of("VOLUME").split())
+    assert (CONTAINER / service["build"]["context"] / service["build"]["dockerfile"]).samefile(FILE)
+    settings = Settings()
+    longest = max(settings.archive_shutdown_grace, settings.stop_seconds)
+    assert int(service["stop_grace_period"].removesuffix("s")) > longest + 15
 
 
 def is_healthy(port: int) -> bool:
