@@ -8,6 +8,7 @@ the node's own server do.
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _CONNECTIONS: Final = ("meteorpi.socket", "gunicorn.socket", "werkzeug.socket")
+
+_TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
+_ACKED_AT: Final = 120
 
 
 class Reader:
@@ -51,6 +55,20 @@ class Reader:
                 self._connection.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds)
                 )
+
+    def taken_bytes(self) -> int | None:
+        """How much it has taken over this connection, counted by the system; None where that cannot be seen.
+
+        Source:
+            ``tcpi_bytes_acked`` of ``struct tcp_info``, linux/tcp.h.
+        """
+        if self._connection is None or _TCP_INFO is None:
+            return None
+        try:
+            found = self._connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKED_AT + 8)
+        except OSError:
+            return None
+        return int.from_bytes(found[_ACKED_AT:], sys.byteorder) if len(found) == _ACKED_AT + 8 else None
 
     def hang_up(self) -> None:
         """End the connection; whoever is writing to it is told so at once."""

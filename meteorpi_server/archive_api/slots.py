@@ -62,6 +62,7 @@ class Slot:
         total_bytes: what it will be in the end, or None.
         began_at: monotonic time in seconds.
         handed_at: since when the server has what it was handed last; None while it waits for more.
+        taken_bytes, taken_at: how much the reader has taken, as far as that is seen, and since when.
         stop_reason: why it has to end, or None.
     """
 
@@ -73,6 +74,8 @@ class Slot:
         self.total_bytes: int | None = None
         self.began_at = time.monotonic()
         self.handed_at: float | None = None
+        self.taken_bytes: int | None = None
+        self.taken_at = self.began_at
         self.stop_reason: str | None = None
         self._end = end
         self._cut: Callable[[], None] = _nothing

@@ -119,7 +119,7 @@ class Watcher:
         handed_at, stop_at = slot.handed_at, self._stop.asked_at
         if stop_at is not None and now - stop_at >= self._patience.stop:
             return STOPPING
-        if handed_at is not None and now - handed_at >= self._patience.send:
+        if handed_at is not None and now - max(handed_at, _taken_at(slot, now)) >= self._patience.send:
             return STALLED
         return GONE if slot.claim.reader.is_gone() else None
 
@@ -151,3 +151,11 @@ class Watcher:
             if not self._slots:
                 self._thread = None
             return self._thread is not None
+
+
+def _taken_at(slot: Slot, now: float) -> float:
+    """When the reader was last seen to take something: a slow one may need long for what was handed on."""
+    taken = slot.claim.reader.taken_bytes()
+    if taken != slot.taken_bytes:
+        slot.taken_bytes, slot.taken_at = taken, now
+    return slot.taken_at
