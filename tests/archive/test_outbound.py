@@ -494,7 +494,6 @@ def test_connection_is_kept_for_the_next_part(source: FaultySource, outbound: Ma
     assert len(source.connections) == 1
 
 
-@pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
 def test_content_that_is_read_when_the_client_is_closed_is_whole(
     source: FaultySource, outbound: MakeOutbound
 ) -> None:

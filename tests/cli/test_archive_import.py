@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zipfile import ZipFile
 
 import pytest
@@ -129,6 +129,25 @@ def test_what_cannot_be_taken_over_is_told_and_the_rest_taken(
     assert all(each["reason"] for each in left)
     assert f"left out: ticket {bad}: reason" in told.err
     assert [client.name for client in register.clients()] == ["new", "taken"]
+
+
+@pytest.mark.contract("archive-3.20/import-fpx")
+def test_server_without_a_node_can_go_on_in_the_database_of_fpx(
+    meteorpi: Meteorpi, source: FaultySource, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket_id = uuid4()
+    ticket = {"id": str(ticket_id), "content": [source.url("/a")]}
+    make_fpx_database(str(home / "fpx.db"), {"ckan": SHORT}, [ticket])
+    monkeypatch.setenv("METEORPI_ARCHIVE_DB_URL", "sqlite:///fpx.db")
+    monkeypatch.setenv("METEORPI_ARCHIVE_ALLOWED_SOURCES", source.url())
+    assert meteorpi("archive", "db", "up").code == 0
+
+    done = meteorpi("archive", "import-fpx", "sqlite:///fpx.db", "--json")
+
+    assert (done.code, done.json["clients"], done.json["tickets"]) == (0, 1, 1)
+    assert meteorpi("archive", "client", "list", "--json").json["name"] == "ckan"
+    shown = meteorpi("archive", "ticket", "list", "--json").json
+    assert UUID(shown["id"]) == ticket_id
 
 
 def test_database_that_is_not_there_is_one_line(meteorpi: Meteorpi, register: ArchiveRegister) -> None:
