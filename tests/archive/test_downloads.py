@@ -522,7 +522,7 @@ def test_links_are_cut_short_in_the_log_whoever_writes_them(
     try:
         configure_logging("DEBUG", log_format, stream)
         archive_node.get(made["href"], headers={"X-FPX-Authorize": secret})
-        monkeypatch.setattr(archive_node.db.store, "open", None)
+        monkeypatch.setattr(archive_node.db.store, "read", None)
         archive_node.get(made["href"])
     finally:
         root.handlers[:], root.level = kept, level
