@@ -29,7 +29,7 @@ EXTRAS = {
     "pandas": ["pandas>=2.2"],
     "archive": [
         "httpcore2>=2.16,<3",  # another way of asking sources; archives are the same without it
-        "httptools>=0.7,<1",  # asks sources in half the time; archives are the same without it
+        "httptools>=0.9,<1",  # asks sources in half the time; archives are the same without it
         "isal>=1.7",  # finds CRC-32 many times faster; archives are the same without it
         "pycryptodome>=3.20",  # archives under a password
         "simple-websocket>=1.1,<2",  # waiting over WebSockets

@@ -111,7 +111,7 @@ class Outbound:
                 raise OutboundError(f"{location} takes too long", reason=Reason.TIMEOUT)
             reply = self._ask(location, request, own)
             try:
-                _check_length(reply, location)
+                _check_header(reply, location)
                 target = _redirect(reply, location)
                 if target is None:
                     return _checked(reply, location, request, deadline)
@@ -162,9 +162,10 @@ def _fields(location: Location, request: Request, own: Mapping[str, str]) -> dic
     return fields
 
 
-def _check_length(reply: Reply, location: Location) -> None:
-    if sum(len(name) + len(value) for name, value in reply.headers.items()) > MAX_HEADER_LENGTH:
-        raise OutboundError(f"{location} answers with too much of a header", reason=Reason.CUT_OFF)
+def _check_header(reply: Reply, location: Location) -> None:
+    text = "".join(f"{name}{value}" for name, value in reply.headers.items())
+    if len(text) > MAX_HEADER_LENGTH or "\0" in text:
+        raise OutboundError(f"{location} answers with another header", reason=Reason.CUT_OFF)
 
 
 def _redirect(reply: Reply, location: Location) -> Location | None:

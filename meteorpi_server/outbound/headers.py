@@ -69,7 +69,8 @@ def modified(headers: Mapping[str, str]) -> int | None:
 
 def length(headers: Mapping[str, str]) -> int | None:
     """``Content-Length``; None where it is missing, cannot be read, or does not count (chunked)."""
-    text = headers.get("content-length", "").strip()
+    told = {each.strip() for each in headers.get("content-length", "").split(",")}
+    text = told.pop() if len(told) == 1 else ""  # the same one may be told twice (RFC 9112 section 6.3)
     is_number = text.isascii() and text.isdigit() and len(text) <= 19
     return int(text) if is_number and "transfer-encoding" not in headers else None
 

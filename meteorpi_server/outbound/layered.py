@@ -79,9 +79,10 @@ class LayeredTransport(Transport):
         )
         with _own_errors(hop.location):
             response = self._pool.handle_request(request)
-        if len(response.headers) > MAX_FIELDS:
+        is_known = response.extensions["http_version"].startswith(b"HTTP/1.")
+        if len(response.headers) > MAX_FIELDS or not is_known:
             response.close()
-            raise OutboundError(f"{hop.location} answers with too many fields", reason=Reason.CUT_OFF)
+            raise OutboundError(f"{hop.location} answers with another header", reason=Reason.CUT_OFF)
         return _LayeredReply(response, hop.location, self._given_back)
 
     def _given_back(self) -> None:

@@ -14,6 +14,7 @@ MAX_HEAD_BYTES: Final = 1 << 18
 
 _SWITCHING: Final = 101
 _FIRST_FINAL: Final = 200
+_FIRST_BYTES: Final = (b"H", b"")
 
 
 class Message:
@@ -46,15 +47,25 @@ class Message:
         self._is_kept = False
         self._fields = 0
         self._content: list[bytes] = []
+        self._is_refused = False
         self._parser = httptools.HttpResponseParser(self)
+        # What the libraries in Python take, and servers send: line feeds alone, folded fields, such things.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_version=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes; none is the end of the connection.
 
         Raises:
             httptools.HttpParserError: the header is no HTTP.
-            ValueError: it has too many fields.
+            ValueError: it has too many fields, or is none that was asked for.
         """
+        if not self.has_bytes and data[:1] not in _FIRST_BYTES:
+            raise ValueError("no HTTP")
         self.has_bytes = self.has_bytes or bool(data)
         try:
             if data:
@@ -65,8 +76,8 @@ class Message:
             if not self.is_begun:
                 raise
             self.failure = error  # what came before it can be used: first of all the header
-        if self._fields > MAX_FIELDS:
-            raise ValueError("too many fields")
+        if self._fields > MAX_FIELDS or self._is_refused:
+            raise ValueError("too many fields, or another protocol")
         if self.is_begun and not self._has_content:
             self.is_done = True
 
@@ -108,7 +119,9 @@ class Message:
     def on_headers_complete(self) -> None:
         """The header is over."""
         status = self._parser.get_status_code()
-        if not self.is_begun and (status >= _FIRST_FINAL or status == _SWITCHING):
+        is_other = not self._parser.get_http_version().startswith("1.")
+        self._is_refused = self._is_refused or is_other or status == _SWITCHING
+        if not self.is_begun and status >= _FIRST_FINAL:
             self.status, self.is_begun = status, True
             self._is_kept = self._parser.should_keep_alive()
 

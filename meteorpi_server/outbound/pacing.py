@@ -58,6 +58,9 @@ class PacedReader(io.RawIOBase):
         raw: reads from `sock`; closed with this.
         sock: its timeout is set before every read.
         pace: says how long each may take.
+
+    Attributes:
+        has_ended: whether the other side has closed the connection.
     """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, pace: Pace) -> None:
@@ -65,6 +68,7 @@ class PacedReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._pace = pace
+        self.has_ended = False
 
     def readable(self) -> bool:
         """Always."""
@@ -73,7 +77,9 @@ class PacedReader(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         """Read as :class:`io.RawIOBase` says; a TimeoutError when the time is over."""
         self._sock.settimeout(self._pace.read_seconds())
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self.has_ended = count == 0
+        return count
 
     def close(self) -> None:
         """Close what is read from."""
@@ -106,26 +112,29 @@ class PacedResponse(http.client.HTTPResponse):
             idle_seconds=idle_seconds,
             total_seconds=total_seconds,
         )
-        self.fp = io.BufferedReader(PacedReader(self.fp.detach(), sock, self._pace), _BUFFER_BYTES)
+        self._reader = PacedReader(self.fp.detach(), sock, self._pace)
+        self.fp = io.BufferedReader(self._reader, _BUFFER_BYTES)
 
     def begin(self) -> None:
         """Read the header.
 
         Raises:
-            http.client.HTTPException: it announces two lengths, or what is none. Libraries differ in what
-                they make of that (RFC 9112 section 6.3), and urllib3 leaves the socket open.
+            http.client.HTTPException: it cannot be read to its end, is of another protocol, or announces two
+                lengths or what is none. The standard library would go on without what it has not read, and
+                urllib3 leave the socket open.
         """
         super().begin()
         while http.HTTPStatus.CONTINUE < self.status < http.HTTPStatus.OK and self.status != _SWITCHING:
             self.headers = self.msg = None  # type: ignore[assignment]  # as before the first call
             super().begin()  # by itself it passes over 100 only, not over other announcements
         lengths = ",".join(self.headers.get_all("content-length", [])).split(",")
-        if lengths != [""] and not _DIGITS.fullmatch(_only(lengths)):
-            raise http.client.HTTPException("no valid length is announced")
+        is_whole = not self._reader.has_ended and not self.headers.get_payload()
+        if not is_whole or self.status == _SWITCHING or (lengths != [""] and not _is_one_number(lengths)):
+            raise http.client.HTTPException("that is no header of an answer")
         self._pace.relax()
 
 
-def _only(values: list[str]) -> str:
-    """What all of `values` are, or nothing."""
+def _is_one_number(values: list[str]) -> bool:
+    """Whether all of `values` are the same whole number."""
     found = {value.strip() for value in values}
-    return found.pop() if len(found) == 1 else ""
+    return all(map(_DIGITS.fullmatch, found)) and len(found) == 1

@@ -458,19 +458,45 @@ def test_answer_that_libraries_read_differently_is_refused_by_all(
     assert failure(outbound(source.url()), source.url("/a")).reason is reason
 
 
+@pytest.mark.contract("archive-defect-1")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nX-",
+        b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 9\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nX A: 1\r\nContent-Length: 9\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length: 9\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 101 OK\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+    ids=["half", "no colon", "space", "space before colon", "NUL", "switch", "version", "line before"],
+)
+def test_header_that_cannot_be_read_is_no_answer(
+    source: FaultySource, outbound: MakeOutbound, answer: bytes
+) -> None:
+    """Whoever goes on without the rest of a header goes on without the length in it."""
+    source.routes["/a"] = lambda exchange: exchange.send(answer)
+
+    assert failure(outbound(source.url()), source.url("/a")).reason is Reason.CUT_OFF
+
+
 @pytest.mark.contract("archive-fpx/transports", "archive-3.14/transports")
 @pytest.mark.parametrize(
     "answer",
     [
+        b"HTTP/1.1 200 OK\nX-A: 1, 2\nContent-Length: 5\n\nhello",
+        b"HTTP/1.1 200\r\nX-A: 1,\r\n 2\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.0 200 OK\r\nX-A: 1\r\nx-a:2 \r\n\r\nhello",
         b"HTTP/1.1 200 \r\nX-A: 1, 2\r\nConnection: close\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nX-A: 1, 2\r\nContent-Length: 5\r\n\r\nhello and more",
         b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-A: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"1;x=y\r\nh\r\n4\r\nello\r\n0\r\nX-A: 3\r\n\r\n",
+        b"1;x=y\r\nh\r\n4 \r\nello\r\n0\r\nX-A: 3\r\n\r\n",
         b"HTTP/1.1 103 Early Hints\r\nX-A: 0\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nX-A: 1, 2\r\nContent-Length: 5\r\n\r\nhello",
     ],
-    ids=["to the end", "closed", "too much", "chunks", "announced"],
+    ids=["line feeds", "folded", "to the end", "closed", "too much", "chunks", "announced"],
 )
 def test_answer_is_read_alike_by_all(source: FaultySource, outbound: MakeOutbound, answer: bytes) -> None:
     source.routes["/a"] = lambda exchange: exchange.send(answer)
