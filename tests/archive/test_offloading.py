@@ -24,7 +24,8 @@ from meteorpi_model import FileRecord
 from tests.archive.conftest import NOON, ArchiveNode, opened
 from tests.components import started
 from tests.db.making import add_file, add_status
-from tests.deployment.servers import GunicornNode
+from tests.deployment.deployed import DeployedNode
+from tests.deployment.servers import GunicornNode, NginxNode
 from tests.server.conftest import id_of
 
 MakeNode = Callable[..., ArchiveNode]
@@ -196,15 +197,11 @@ def test_slot_of_a_lent_file_is_free_when_it_is_closed(
 
 
 class Served:
-    """A node under gunicorn that lends it a file."""
+    """A node with one file, under a real server."""
 
-    def __init__(self) -> None:
-        self.node = GunicornNode(
-            {"archive_offload": "sendfile", "archive_user_roles": ["user"]},
-            processes=1,
-            threads=4,
-            script=SCRIPT,
-        )
+    def __init__(self, server: type[DeployedNode], way: str, script: Path | None = None) -> None:
+        settings = {"archive_offload": way, "routes": ["query", "archive"]}
+        self.node = server(settings, processes=1, threads=4, script=script)
         self.node.add_account("visitor", "sesame open", "user")
         with MeteorDatabase(str(self.node.settings["db_path"]), str(self.node.settings["file_store"])) as db:
             add_status(db)
@@ -229,21 +226,50 @@ class Served:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    found: list[Served] = []
-
-    def deploy() -> GunicornNode:
-        found.append(Served())
-        return found[-1].node
-
+def serve_file() -> Iterator[Callable[..., Served]]:
+    """Call it with what :class:`Served` takes."""
     with ExitStack() as stack:
-        started(stack, deploy)
-        yield found[-1]
+
+        def make(*arguments: Any) -> Served:
+            found: list[Served] = []
+
+            def deploy() -> DeployedNode:
+                found.append(Served(*arguments))
+                return found[-1].node
+
+            started(stack, deploy)
+            return found[-1]
+
+        yield make
+
+
+def read_bytes(node: DeployedNode) -> int:
+    """What the processes of the node itself have read so far (proc(5), ``rchar``)."""
+    texts = (Path(f"/proc/{pid}/io").read_text() for pid in node.processes())
+    return sum(int(text.split()[1]) for text in texts)
+
+
+@pytest.mark.contract("archive-3.18/x-accel")
+def test_nginx_sends_the_file(serve_file: Callable[..., Served]) -> None:
+    served = serve_file(NginxNode, "x-accel")
+    served.get(Range="bytes=0-0")
+    before = read_bytes(served.node)
+
+    whole = served.get()
+    part = served.get(Range="bytes=7-8")
+
+    assert (whole.status_code, whole.content == CONTENT) == (200, True)
+    assert (part.status_code, part.content) == (206, CONTENT[7:9])
+    assert whole.headers["ETag"] == part.headers["ETag"]
+    assert "X-Accel-Redirect" not in whole.headers
+    assert read_bytes(served.node) - before < len(CONTENT)
 
 
 @pytest.mark.contract("archive-3.18/sendfile")
-def test_gunicorn_has_the_kernel_send_the_file(served: Served) -> None:
+def test_gunicorn_has_the_kernel_send_the_file(serve_file: Callable[..., Served]) -> None:
     """What it is given in a wrapper of its own it sends by sendfile(2)."""
+    served = serve_file(GunicornNode, "sendfile", SCRIPT)
+
     whole = served.get()
     rest = served.get(Range="bytes=2999990-")
     middle = served.get(Range="bytes=7-8")
