@@ -56,6 +56,7 @@ def test_nothing_is_told_that_is_not_known() -> None:
     assert seconds_until_turn([], [], [known], {}) is None
 
 
+@pytest.mark.engines("sqlite")
 @pytest.mark.contract("archive-3.9/wait")
 def test_waiter_is_told_when_its_turn_will_come(archive_node: ArchiveNode) -> None:
     archive_node.add_files()
