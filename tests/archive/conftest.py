@@ -23,6 +23,7 @@ from meteorpi_model import FileRecord, now
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_model.values import truncate_to_milliseconds
 from meteorpi_server import MeteorApp, archive_api
+from meteorpi_server.outbound import PooledTransport
 from meteorpi_server.outbound.choosing import TRANSPORTS, MakeTransport, transport_called
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
@@ -102,9 +103,12 @@ def opened(answer: TestResponse) -> dict[str, bytes]:
 def transport(request: pytest.FixtureRequest) -> MakeTransport:
     """Each transport: whatever is tested over it, is true of all."""
     try:
-        return transport_called(request.param)
+        made = transport_called(request.param)
     except ConfigurationError as error:
         absent(error.detail)
+    if request.param == "auto" and made is PooledTransport:
+        absent("httptools is not installed: pip install 'meteorpi[archive]'")
+    return made
 
 
 @pytest.fixture
