@@ -153,7 +153,7 @@ def test_processes_share_a_rate_by_what_they_send(make_archive_node: Callable[..
     wait_until(lambda: len(service.watcher._downloads.running()) == 1, DEADLINE, "the end of ours")
 
 
-@pytest.mark.contract("archive-3.8/always")
+@pytest.mark.contract("archive-3.8/flow")
 def test_reader_that_takes_nothing_is_dropped(
     make_archive_node: Callable[..., ArchiveNode], serve: Callable[[ArchiveNode], str]
 ) -> None:
@@ -176,7 +176,7 @@ def methods(source: FaultySource) -> set[str]:
     return {each.method for each in source.asked("/silent")}
 
 
-@pytest.mark.contract("archive-3.8/always")
+@pytest.mark.contract("archive-3.8/flow")
 def test_reader_that_takes_little_is_not_dropped(make_archive_node: Callable[..., ArchiveNode]) -> None:
     """The server may need long for one chunk; what counts is what arrives."""
     watcher = service_of(make_archive_node(send_timeout=100)).watcher
@@ -326,6 +326,7 @@ def test_waiters_are_sent_away_when_the_process_ends(make_archive_node: Callable
     assert poll.json == {"position": 0, "available": False}
 
 
+@pytest.mark.contract("archive-3.7/sweep")
 def test_expired_links_and_lapsed_turns_go_though_nobody_asks(
     make_archive_node: Callable[..., ArchiveNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
