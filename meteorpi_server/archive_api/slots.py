@@ -97,9 +97,11 @@ class Slot:
         The slot is given back at once, as it may take a while until it sees that.
         """
         self.stop_reason = self.stop_reason or reason
-        self.end()
-        self._cut()
-        self.claim.reader.hang_up()
+        try:
+            self.end()
+        finally:
+            self.claim.reader.hang_up()
+            self._cut()
 
     def end(self) -> None:
         """Give everything back; harmless when repeated."""

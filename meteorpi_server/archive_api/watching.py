@@ -82,7 +82,7 @@ class Watcher:
         """Look after one more."""
         with self._lock:
             self._slots.add(slot)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="archive-watch", daemon=True)
                 self._thread.start()
 
