@@ -59,11 +59,6 @@ class ActiveDownloads:
 
         return end
 
-    def count(self, key: str) -> int:
-        """Connections of one archive."""
-        with self._lock:
-            return self._connections[key]
-
     def _refuse_too_many(self, key: str, owner: str, most_of_owner: int | None) -> None:
         if self._connections[key] >= CONNECTIONS_OF_ONE:
             raise TooManyAttemptsError(

@@ -258,9 +258,9 @@ def _published(ticket: Ticket) -> JsonObject:
 
 
 def _state_document(ticket: Ticket, service: ArchiveService) -> JsonObject:
-    active = service.active.count(str(ticket.ticket_id))
+    running = service.watcher.progress_of(ticket.ticket_id)
     standing = None if service.queue is None else service.queue.standing(ticket.ticket_id)
-    state = _state(ticket, active, service.db.clock())
+    state = _state(ticket, len(running), service.db.clock())
     if state == "available" and standing is not None:
         state = _STATES[standing.place]
     return {
@@ -273,8 +273,8 @@ def _state_document(ticket: Ticket, service: ArchiveService) -> JsonObject:
         **_size_document(ticket),
         "entries": ticket.entries,
         "entries_done": ticket.entries_done,
-        "bytes_sent": ticket.bytes_sent,
-        "active_downloads": active if standing is None else standing.connections,
+        "bytes_sent": ticket.bytes_sent + sum(each.sent_bytes for each in running),
+        "active_downloads": len(running),
         "errors": list(ticket.errors),
         **_hint_document(ticket),
     }

@@ -13,8 +13,9 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
-from meteorpi_db.archives.downloads import Downloads
+from meteorpi_db.archives.downloads import Download, Downloads
 from meteorpi_db.archives.queue import ArchiveQueue
 from meteorpi_model.errors import MeteorError
 from meteorpi_server.archive_api.rate_schedule import Flow, shares_of
@@ -99,6 +100,13 @@ class Watcher:
         """What is being sent."""
         with self._lock:
             return list(self._slots)
+
+    def progress_of(self, ticket_id: UUID) -> list[Download]:
+        """The connections that take bytes of a ticket's archive, of all processes, and how far they are."""
+        here = [slot.state() for slot in self.slots() if slot.claim.ticket_id == ticket_id]
+        own = process_name()
+        others = (each for each in self._downloads.running() if each.process != own)
+        return here + [each for each in others if each.ticket_id == ticket_id]
 
     def look(self, now: float) -> None:
         """Look once; `now` is monotonic, in seconds."""

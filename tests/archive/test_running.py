@@ -153,6 +153,35 @@ def test_processes_share_a_rate_by_what_they_send(make_archive_node: Callable[..
     wait_until(lambda: len(service.watcher._downloads.running()) == 1, DEADLINE, "the end of ours")
 
 
+@pytest.mark.contract("archive-3.7/state")
+def test_state_tells_what_is_being_sent_by_all_processes(archive_node: ArchiveNode) -> None:
+    archive_node.add_files(1, LARGE)
+    made = archive_node.ticket(EVERYTHING)
+    there = Download(
+        download_id=uuid4(),
+        process="other:1",
+        link="0" * 64,
+        owner="",
+        ticket_id=UUID(made["id"]),
+        sent_bytes=9,
+    )
+
+    def state() -> tuple[str, int, int]:
+        found = archive_node.get(made["status_href"]).json
+        assert found is not None
+        return found["state"], found["active_downloads"], found["bytes_sent"]
+
+    before = state()
+    with archive_node.http.get(made["href"]) as here:
+        first = len(next(here.iter_encoded()))
+        alone = state()
+        service_of(archive_node).watcher._downloads.renew([there])
+        assert state() == ("active", 2, first + 9)
+
+    assert (before, alone) == (("available", 0, 0), ("active", 1, first))
+    assert state() == ("active", 1, first + 9), "what was given up counts too"
+
+
 @pytest.mark.contract("archive-3.8/flow")
 def test_reader_that_takes_nothing_is_dropped(
     make_archive_node: Callable[..., ArchiveNode], serve: Callable[[ArchiveNode], str]
@@ -168,7 +197,7 @@ def test_reader_that_takes_nothing_is_dropped(
 
         assert service_of(node).watcher.slots() == []
         assert stuck.rest() < made["bytes"]
-    assert service_of(node).active.count(made["id"]) == 0
+    service_of(node).active.begin("another")()  # it is free again
 
 
 def methods(source: FaultySource) -> set[str]:
@@ -246,7 +275,7 @@ def test_reader_that_leaves_while_a_source_is_silent_is_noticed(
 
         wait_until(lambda: outcome_of(node, GONE) == 1, DEADLINE, "noticing that the reader has left")
         assert watcher.slots() == []
-        assert service_of(node).active.count(made["id"]) == 0
+        service_of(node).active.begin("another")()  # it is free again
         service_of(node).remote.outbound.close()
 
 

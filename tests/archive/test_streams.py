@@ -169,7 +169,7 @@ def test_source_that_fails_is_an_error(
     portal.source.routes["/a.jpg"] = behaviour
 
     assert error(portal.get()) == (status, ["url"])
-    assert service_of(portal.node).active.count("") == 0
+    assert service_of(portal.node).watcher.slots() == []
     assert portal.get("/b.jpg").status_code == 502
 
 
