@@ -109,7 +109,7 @@ class FileEngine(Engine):
 
     def drop(self, name: str) -> None:
         for path in self._directory.glob(f"{name}{self.suffix}*"):
-            path.unlink()
+            path.unlink(missing_ok=True)  # who closes a database last takes its log along
 
 
 class SqliteEngine(FileEngine):

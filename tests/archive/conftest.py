@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import threading
 import zipfile
@@ -155,7 +156,7 @@ def db_path(request: pytest.FixtureRequest, engine: Engine, new_database: Callab
 @pytest.fixture
 def make_archive_node(
     open_database: OpenDatabase, tmp_path: Path, quick_passwords: None
-) -> Callable[..., ArchiveNode]:
+) -> Iterator[Callable[..., ArchiveNode]]:
     """Call it for a node with these settings of archives."""
 
     def make(**options: Any) -> ArchiveNode:
@@ -168,7 +169,18 @@ def make_archive_node(
             furnish(made)
         return made
 
-    return make
+    yield make
+    wait_for_watchers()
+
+
+def wait_for_watchers() -> None:
+    """Let whoever looks after downloads come to an end before the database is closed and removed."""
+    for thread in threading.enumerate():
+        if thread.name == "archive-watch":
+            thread.join(1)
+            if thread.is_alive():
+                gc.collect()  # an answer that a test did not close is one that is still being sent
+                thread.join(30)
 
 
 @pytest.fixture

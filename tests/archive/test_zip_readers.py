@@ -108,8 +108,7 @@ def inflated(entry: Entry) -> bytes:
 @pytest.mark.contract("archive-6.1", "archive-4.4")
 def test_standard_library_reads_every_content(archives: dict[Path, Plan]) -> None:
     for path, plan in archives.items():
-        with zipfile.ZipFile(path) as found:
-            assert found.testzip() is None
+        with zipfile.ZipFile(path) as found:  # whatever it reads it checks
             assert [(each.filename, found.read(each)) for each in found.infolist()] == contents(plan)
 
 
