@@ -59,7 +59,7 @@ class LayeredTransport(Transport):
         try:
             return self._send_once(hop)
         except OutboundError as error:
-            if not _was_closed_while_idle(error):
+            if not _may_be_the_connections_fault(error):
                 raise
             return self._send_once(hop)
 
@@ -240,8 +240,13 @@ def _origin_of(error: BaseException) -> object:
     return error.args[0] if error.args else None
 
 
-def _was_closed_while_idle(error: OutboundError) -> bool:
+def _may_be_the_connections_fault(error: OutboundError) -> bool:
+    """Whether a fresh connection may do better.
+
+    One that waited may have been closed meanwhile, or still hold what came behind the answer before: the
+    library keeps that.
+    """
     cause = error.__cause__
-    origin = _origin_of(cause) if cause is not None else None
-    is_closed = isinstance(cause, httpcore2.RemoteProtocolError) and not isinstance(origin, Exception)
-    return is_closed or (isinstance(cause, httpcore2.NetworkError) and isinstance(origin, ConnectionError))
+    if isinstance(cause, httpcore2.RemoteProtocolError):
+        return error.reason is Reason.CUT_OFF
+    return isinstance(cause, httpcore2.NetworkError) and isinstance(_origin_of(cause), ConnectionError)
