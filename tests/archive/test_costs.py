@@ -130,7 +130,7 @@ def test_contents_are_looked_for_all_at_once() -> None:
     assert store.opened == []
 
 
-@pytest.mark.contract("archive-P2", "archive-P3")
+@pytest.mark.contract("archive-P2")
 @pytest.mark.parametrize("size", [SIZE, LARGE])
 def test_whole_archive_reads_every_content_once(size: int) -> None:
     store = CountingStore()
@@ -160,7 +160,7 @@ def test_part_reads_hardly_more_than_it_gives() -> None:
 
 
 @pytest.mark.engines("sqlite")
-@pytest.mark.contract("archive-P3", "archive-3.5/crc")
+@pytest.mark.contract("archive-3.5/crc")
 def test_checksums_of_records_are_never_computed_for_a_plan(
     make_archive_node: Callable[..., ArchiveNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
