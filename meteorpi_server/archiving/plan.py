@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from operator import attrgetter
 from itertools import repeat
+from operator import attrgetter
 from typing import Any, Final
 
 from meteorpi_model.errors import InvalidDocumentError
