@@ -50,6 +50,32 @@ _ISOLATION = {
 }
 
 
+class _Cursor(fdb.Cursor):  # type: ignore[misc]  # the package carries no types
+    """Drops its statement when it is closed, rather than whenever the garbage is collected.
+
+    A statement in the traceback of an error may be collected in any thread. There dropping it would wait for
+    whoever uses its connection, and that one may be waiting for a row which this very thread has changed:
+    both would stand still until the lock timeout.
+    """
+
+    def close(self) -> None:
+        """Close it; it cannot be used again."""
+        statement = self._ps
+        super().close()
+        if statement is not None:
+            statement._close()
+
+
+class _Connection(fdb.Connection):  # type: ignore[misc]  # the package carries no types
+    """Gives cursors that drop their statements."""
+
+    def cursor(self) -> _Cursor:
+        """A cursor in the main transaction."""
+        cursor: _Cursor = super().cursor()
+        cursor.__class__ = _Cursor
+        return cursor
+
+
 class FdbTypeCompiler(FBTypeCompiler):  # type: ignore[misc]  # the package carries no types
     """Gives floats all their 64 bits."""
 
@@ -86,7 +112,7 @@ class FirebirdFdbDialect(FBDialect):  # type: ignore[misc]  # the package carrie
     def connect(self, *arguments: Any, **options: Any) -> DBAPIConnection:
         """Connect without letting the client library take over the signals of the process."""
         with firebird_client.keeping_signal_handlers():
-            connection: DBAPIConnection = fdb.connect(*arguments, **options)
+            connection: DBAPIConnection = fdb.connect(*arguments, connection_class=_Connection, **options)
         return connection
 
     def do_ping(self, dbapi_connection: Any) -> bool:
