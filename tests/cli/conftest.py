@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from meteorpi_db import MeteorDatabase, NewFile
 from meteorpi_model import CameraStatus, FileRecord, Location, Meta, NSString, Orientation
 from meteorpi_server import MeteorServer
 from meteorpi_server.cli.entry import run
+from meteorpi_server.logs import JsonLines, TextLines
 
 OWN_CAMERA = "demo00000001"
 START = datetime(2015, 4, 1)
@@ -59,7 +61,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def meteorpi(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Meteorpi:
+def _own_log() -> Iterator[None]:
+    """Take back what commands do to the log of this process: the stream they write to ends with the test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if isinstance(handler.formatter, TextLines | JsonLines):
+            root.removeHandler(handler)
+
+
+@pytest.fixture
+def meteorpi(
+    _own_log: None, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Meteorpi:
     """Call it as the console script is called; `given` is standard input."""
 
     def call(*arguments: object, given: str = "") -> Done:
