@@ -5,6 +5,7 @@ sqlalchemy-firebird itself knows only firebird-driver. What is here is what diff
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -63,7 +64,8 @@ class _Cursor(fdb.Cursor):  # type: ignore[misc]  # the package carries no types
         statement = self._ps
         super().close()
         if statement is not None:
-            statement._close()
+            with suppress(ReferenceError):  # that of `executemany` has gone with its call
+                statement._close()
 
 
 class _Connection(fdb.Connection):  # type: ignore[misc]  # the package carries no types

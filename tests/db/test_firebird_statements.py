@@ -18,3 +18,13 @@ def test_statement_is_dropped_when_its_cursor_is_closed(transactions: Transactio
         cursor.close()
 
         assert statement.closed
+
+
+@pytest.mark.engines("firebird", "firebird-embedded")
+def test_cursor_is_closed_after_many_executions_at_once(transactions: Transactions) -> None:
+    """The driver has dropped their statement already."""
+    with transactions.engine.begin() as connection:
+        cursor = connection.connection.cursor()
+        cursor.executemany("RECREATE GLOBAL TEMPORARY TABLE gone (number INTEGER)", [()])
+
+        cursor.close()
