@@ -46,7 +46,7 @@ EXTRAS = {
         "types-setuptools",
     ],
 }
-PACKAGE_DATA = ["py.typed", "*.json", "*.html", "*.css", "*.js", "*.sql", "*.mako"]
+PACKAGE_DATA = ["py.typed", "schemas/*.json", "templates/*"]
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 

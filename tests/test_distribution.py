@@ -62,6 +62,24 @@ def test_one_distribution_brings_all_packages_extras_and_the_console_script() ->
     assert {name for package in PACKAGES for name in packages_distributions()[package]} == {"meteorpi"}
 
 
+@pytest.mark.contract("issue-2.1")
+def test_everything_that_packages_read_is_installed_with_them(repository: Path, tmp_path: Path) -> None:
+    """Pages and schemas are found by the installed package too, not only in a checkout."""
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", str(tmp_path)],
+        check=True,
+        cwd=repository,
+        capture_output=True,
+        timeout=120,
+    )
+
+    def data(root: Path) -> set[str]:
+        files = (path for package in PACKAGES for path in (root / package).rglob("*") if path.is_file())
+        return {str(path.relative_to(root)) for path in files if path.suffix not in (".py", ".pyc")}
+
+    assert data(tmp_path) == data(repository)
+
+
 @pytest.mark.contract("issue-2.10")
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "docs", "conformance"])
 def test_make_does_everything_with_the_environment_in_the_checkout(repository: Path, target: str) -> None:
