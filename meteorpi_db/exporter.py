@@ -110,7 +110,7 @@ class MeteorExporter:
             What became of it; None when nothing is due, or another exporter is at work on this database.
 
         Raises:
-            WorkStoppedError: the lease was lost meanwhile, or the exporter is being closed; the task stays due.
+            WorkStoppedError: the lease was lost meanwhile, or the exporter is being closed; it stays due.
         """
         with self._lease.held() as is_held:
             task = self.db.get_next_entity_to_export() if is_held else None
