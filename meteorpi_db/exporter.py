@@ -108,6 +108,9 @@ class MeteorExporter:
 
         Returns:
             What became of it; None when nothing is due, or another exporter is at work on this database.
+
+        Raises:
+            WorkStoppedError: the lease was lost meanwhile, or the exporter is being closed; it stays due.
         """
         with self._lease.held() as is_held:
             task = self.db.get_next_entity_to_export() if is_held else None
