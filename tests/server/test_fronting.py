@@ -75,7 +75,7 @@ def test_offers_are_taken_from_the_trusted_proxy_only(proxy: str, address: str, 
         assert found.get("METEORPI_OFFLOAD") == offer
 
 
-@pytest.mark.contract("archive-3.22", "archive-3.1/attach")
+@pytest.mark.contract("archive-3.1/attach")
 @pytest.mark.parametrize(
     ("address", "said", "script"),
     [
