@@ -22,6 +22,7 @@ NOT_CARRIED = frozenset(
         "archive_queue",
         "archive_downloads",
         "archive_turns",
+        "archive_dir_crc",
     }
 )
 """Tables that are about what goes on at the moment, and that everybody can do without.
@@ -29,7 +30,8 @@ NOT_CARRIED = frozenset(
 Who exports just now and who mistyped a password means nothing elsewhere; what senders announced and have not
 finished to push they announce again, and the uploads it speaks of are not in the backup. Who waits for an
 archive, or takes one just now, comes again. The links to archives are carried with what they stand for:
-people hold them, and they are good until they expire.
+people hold them, and they are good until they expire. Checksums of files in directories are about the files
+of one machine, and are found again.
 """
 
 

@@ -87,6 +87,11 @@ class Slot:
         """Whether it has to end."""
         return self.stop_reason is not None
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the server was handed everything that was announced."""
+        return self.total_bytes is not None and self.sent_bytes >= self.total_bytes
+
     def cut_by(self, cut: Callable[[], None]) -> None:
         """Say how whoever sends is freed when a source keeps it waiting; called by another thread."""
         self._cut = cut

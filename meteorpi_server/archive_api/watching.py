@@ -129,7 +129,8 @@ class Watcher:
             return STOPPING
         if handed_at is not None and now - max(handed_at, _taken_at(slot, now)) >= self._patience.send:
             return STALLED
-        return GONE if slot.claim.reader.is_gone() else None
+        # With everything handed over it may leave: the server is about to ask for more, and hear of the end.
+        return GONE if not slot.has_sent_all and slot.claim.reader.is_gone() else None
 
     def _renew(self, slots: Sequence[Slot]) -> None:
         states = {slot.download_id: slot.state() for slot in slots}

@@ -279,6 +279,26 @@ def test_reader_that_leaves_while_a_source_is_silent_is_noticed(
         service_of(node).remote.outbound.close()
 
 
+def test_reader_that_leaves_with_everything_has_not_gone(
+    make_archive_node: Callable[..., ArchiveNode],
+) -> None:
+    """It may be quicker than the server is to ask for what comes after the last chunk."""
+    watcher = service_of(make_archive_node()).watcher
+    here, there = socket.socketpair()
+    with here, there:
+        slot = Slot(Claim(link="a", reader=Reader(here)), watcher.remove)
+        slot.total_bytes = slot.sent_bytes = 1000
+        watcher._slots.add(slot)  # without the thread that looks after it
+        there.close()
+
+        watcher.look(slot.began_at)
+        assert slot.stop_reason is None
+        slot.sent_bytes -= 1
+        watcher.look(slot.began_at)
+
+    assert slot.stop_reason == GONE
+
+
 @pytest.mark.contract("archive-3.22")
 def test_downloads_are_cut_after_the_grace_and_no_others_begin(
     make_archive_node: Callable[..., ArchiveNode],

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select
 
 from meteorpi_db import MeteorDatabase, tables
+from meteorpi_db.archives.checksums import FileChecksums
 from meteorpi_db.archives.queue import ArchiveQueue
 from meteorpi_db.archives.queue_state import QueueRules
 from meteorpi_db.archives.register import ArchiveRegister
@@ -104,7 +105,7 @@ def _add_accounts(db: MeteorDatabase) -> None:
 
 
 def _add_archives(db: MeteorDatabase) -> None:
-    """A client with a ticket, which are carried; its place in the queue and a download, which are not."""
+    """A client and a ticket, which are carried; a place in the queue, a download and a sum, which are not."""
     register = ArchiveRegister(db.transactions, lambda: at(1))
     register.add_client("far-away", secret="s" * 96)
     client = register.client("far-away")
@@ -120,6 +121,7 @@ def _add_archives(db: MeteorDatabase) -> None:
         idempotency_key="one",
     )
     ticket = register.add_ticket(new)
+    FileChecksums(db.transactions, lambda: at(1)).keep({"0" * 64: 1})
     queue = ArchiveQueue(db.transactions, QueueRules(), lambda: at(1))
     assert isinstance(queue.start(ticket.ticket_id, "a process"), UUID)
 
