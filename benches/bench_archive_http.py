@@ -3,9 +3,9 @@
 Run by hand: ``python benches/bench_archive_http.py``; one JSON line per case. One process of gunicorn serves
 the routes of a node and, beside them, the same files packed by zipstream-ng, stream-zip and ``zip -0``; the
 finished archive is registered as a file record too, and fetched as that. The limit for whoever copies is that
-of the bare files, read and handed on with nothing between them and unchecked. One caller fetches each in turn,
-round after round, and drops the bytes in the kernel; ``ratio`` is the median of our rate over theirs, round by
-round. All of it shares two processors with the caller.
+of the bare files, read and handed on, unchecked and with nothing between them. One caller fetches each in
+turn, round after round, and drops the bytes in the kernel; ``ratio`` is the median of our rate over theirs,
+round by round. All of it shares two processors with the caller.
 
 Aims: at least 0.9 of the plain file, at least 2 times the best other packer in Python, and (P3) at least 1.5
 times zipstream-ng for 500 files of 1 MiB. The first byte of 20,000 entries: within 100 ms.
