@@ -56,6 +56,10 @@ class HoldingHub(Hub):
             assert self.go.wait(WAIT_SECONDS)
             self.is_held.clear()
 
+    def repeated(self) -> list[str]:
+        """What was announced more than once; more than twice where the hub was still busy with the first time."""
+        return [entity_id for entity_id, times in self.announced.items() if times > 1]
+
     def effects(self) -> Counter[tuple[str, str]]:
         """How often each entity was imported, by the hub's own audit log."""
         entries = self.db.get_audit_log(limit=100_000)
