@@ -57,7 +57,7 @@ class HoldingHub(Hub):
             self.is_held.clear()
 
     def repeated(self) -> list[str]:
-        """What was announced more than once; more than twice where the hub was still busy with the first time."""
+        """What was announced more than once: again and again where the hub is busy with the first time."""
         return [entity_id for entity_id, times in self.announced.items() if times > 1]
 
     def effects(self) -> Counter[tuple[str, str]]:
