@@ -64,6 +64,7 @@ class FailuresAtOnce:
             reason = crash.message if crash else report.longreprtext
             self._terminal.ensure_newline()
             self._terminal.write_line(f"{report.nodeid} ({report.when}, {report.duration:.0f} s): {reason}")
+            self._terminal.flush()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
