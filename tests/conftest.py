@@ -9,8 +9,10 @@ With CI=true, or TEST_REQUIRE_ALL=1 as `make test` sets it, one that make instal
 
 from __future__ import annotations
 
+import faulthandler
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENGINE_NAMES = ("sqlite", "firebird", "firebird-embedded", "postgresql")
+TEARDOWN_SECONDS = 120
+_stderr: list[int] = []
 
 # Examples take as long as the engine behind them does; a slow machine is not a defect.
 hypothesis.settings.register_profile("meteorpi", deadline=None)
@@ -49,6 +53,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "engines(*names): the engines a test makes sense on, in place of all")
+    assert sys.__stderr__ is not None
+    _stderr.append(os.dup(sys.__stderr__.fileno()))  # later on the output of tests is captured
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """End a process whose fixtures hang: a test that has failed has used up the limits of pyproject.toml."""
+    faulthandler.dump_traceback_later(TEARDOWN_SECONDS, exit=True, file=_stderr[0])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class FailuresAtOnce:
@@ -64,6 +80,7 @@ class FailuresAtOnce:
             reason = crash.message if crash else report.longreprtext
             self._terminal.ensure_newline()
             self._terminal.write_line(f"{report.nodeid} ({report.when}, {report.duration:.0f} s): {reason}")
+            self._terminal.flush()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 import fdb
 from fdb import ibase
 
+from meteorpi_db.dialects import firebird_abandoned
 from meteorpi_db.dialects.firebird_guard import recorded_lock_directory
 from meteorpi_model.errors import ConfigurationError, UnavailableError
 
@@ -46,6 +47,7 @@ _preparing = threading.Lock()
 # The library has one state in a process, so what is known of it is kept once too.
 _prepared_by: list[int] = []
 _lock_directory: list[Path] = []
+_watched: list[Path] = []
 _has_connected: list[bool] = []
 
 
@@ -84,6 +86,10 @@ def prepare(database: Path | None) -> None:
             "the embedded Firebird engine is missing, or there is no directory for its locks:"
             " apt-get install firebird3.0-server-core"
         )
+    with _preparing:
+        if not _watched:
+            firebird_abandoned.watch(_lock_directory[0])
+            _watched.append(_lock_directory[0])
 
 
 def lock_directory() -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-STOP_SECONDS = 15.0  # two are usual; half of what a command gives requests that are still running
+STOP_SECONDS = 2.0
 
 
 def command(*arguments: object) -> list[str]:

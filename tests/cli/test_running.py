@@ -25,7 +25,7 @@ def any_engine(home: Path, db_path: str, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.contract("issue-2.7/running", "stop/sigterm")
 @pytest.mark.usefixtures("any_engine")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serving_ends_soon_when_told(number: signal.Signals) -> None:
+def test_serving_ends_within_two_seconds_when_told(number: signal.Signals) -> None:
     with running("serve", "--port", 0, "--export", "--json") as (process, announced):
         client = MeteorClient(announced["url"])
         assert client.list_cameras() == []  # so that the process has connected to its database
@@ -39,7 +39,7 @@ def test_serving_ends_soon_when_told(number: signal.Signals) -> None:
 
 @pytest.mark.contract("stop/sigterm", "B-58")
 @pytest.mark.usefixtures("any_engine")
-def test_exporter_ends_soon_when_told() -> None:
+def test_exporter_ends_within_two_seconds_when_told() -> None:
     with running("export", "--json", METEORPI_MARK_INTERVAL_SECONDS="1") as (process, _):
         code, seconds, err = stop(process)
 

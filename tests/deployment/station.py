@@ -42,9 +42,14 @@ class HoldingHub(Hub):
         self.is_held = threading.Event()
         self.go = threading.Event()
         self.go.set()
+        self._mutex = threading.Lock()
+        self._at_work = 0
         self.meteor_app.app.before_request(self._look)
+        self.meteor_app.app.teardown_request(self._end)
 
     def _look(self) -> None:
+        with self._mutex:
+            self._at_work += 1
         document = request.get_json() if request.is_json else {}
         entity = document.get(document.get("type", ""), {})
         for name in ("event_id", "file_id"):
@@ -55,6 +60,16 @@ class HoldingHub(Hub):
             self.is_held.set()
             assert self.go.wait(WAIT_SECONDS)
             self.is_held.clear()
+
+    def _end(self, _error: BaseException | None) -> None:
+        with self._mutex:
+            self._at_work -= 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it works on no request: what is sent again meets nothing that is still going on."""
+        with self._mutex:
+            return not self._at_work
 
     def effects(self) -> Counter[tuple[str, str]]:
         """How often each entity was imported, by the hub's own audit log."""

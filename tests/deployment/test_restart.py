@@ -40,6 +40,7 @@ def test_stop_in_the_middle_of_a_push_is_clean_and_the_restart_goes_on(
         node.stop()
         exit_status, left = node.exit_status, node.all_processes()
         hub.go.set()
+        wait_until(lambda: hub.is_idle, WAIT_SECONDS, "the end of the uploads that were held")
         node.start()
         wait_for_all(node)
 

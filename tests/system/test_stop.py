@@ -28,9 +28,9 @@ from tests.system import fastcgi
 
 Fetch = Callable[[str], tuple[int, bytes]]
 START_SECONDS = 30.0
-# Two seconds are usual, two and a half with flup. What would not end by itself is told from what is slow by a
-# patience that is longer, and shorter than any timeout of a server.
-STOP_SECONDS = 15.0
+STOP_SECONDS = 2.0
+# Its main loop looks once a second whether to go on, and so does its pool of threads.
+FLUP_STOP_SECONDS = 4.0
 MODULE = "tests.system.held_app"
 APACHE_SCRIPT = f"""\
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -57,11 +57,12 @@ class HeldApache(ApacheNode):
 
 
 class Running(NamedTuple):
-    """A server that answers, and its process."""
+    """A server that answers, its process, and how long it may take to stop."""
 
     process: subprocess.Popen[bytes]
     fetch: Fetch
     directory: Path
+    stop_seconds: float = STOP_SECONDS
 
 
 def fetch_over_http(port: int, url_path: str = "") -> Fetch:
@@ -139,7 +140,7 @@ def flup(name: str, variables: Mapping[str, str]) -> Iterator[Running]:
         fastcgi.listen(address) as listener,
         subprocess.Popen(command, env=os.environ | variables, stdin=listener.fileno()) as process,
     ):
-        yield Running(process, fetch_over_fastcgi(address), directory)
+        yield Running(process, fetch_over_fastcgi(address), directory, FLUP_STOP_SECONDS)
 
 
 SERVERS = {
@@ -188,7 +189,7 @@ def test_request_in_flight_is_answered_before_sigterm_ends_the_server(server: Ru
     status, body = answer_while_stopping(server.process.pid, server.fetch, server.directory)
 
     assert (status, json.loads(body)) == (200, {"before": [], "after": []})
-    assert server.process.wait(STOP_SECONDS) == 0
+    assert server.process.wait(server.stop_seconds) == 0
 
 
 # Apache runs as an account of its own, which could not open an embedded database of ours.
