@@ -56,6 +56,7 @@ class Delivery(Iterator[bytes]):
     def __next__(self) -> bytes:
         self._slot.handed_at = None
         self._check()
+        self._rates.way.pause()
         piece = self._next_piece()
         self._check()
         self._slot.sent_bytes += len(piece)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from meteorpi_server.archive_api.rate_schedule import Flow, RateLimits, RateSchedule, Shares
+from meteorpi_server.archive_api.right_of_way import RightOfWay
 from meteorpi_server.settings import Settings
 
 _LONGEST_WAIT_SECONDS: Final = 0.25  # whoever waits has to see that there is no need to any more
@@ -18,9 +19,14 @@ class Rates:
 
     Args:
         limits: of all processes together.
+
+    Attributes:
+        are_set: whether there are limits.
+        way: lets other requests of this process pass, whatever the limits are.
     """
 
     def __init__(self, limits: RateLimits) -> None:
+        self.way = RightOfWay()
         self.are_set = limits.are_set
         self._schedule = RateSchedule(limits)
         self._changed = threading.Condition()

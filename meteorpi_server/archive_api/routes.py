@@ -42,6 +42,8 @@ def add_routes(meteor_app: MeteorApp, url_path: str = "", **options: object) -> 
     figures, services = _figures_of(meteor_app)
     made = service.ArchiveService(meteor_app.db, settings, figures, meteor_app.stopping)
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
+    meteor_app.app.before_request(made.rates.way.take)
+    meteor_app.app.teardown_request(lambda _error: made.rates.way.give_back())
     services.append(made)
     meteor_app.upkeep.add(f"archives {len(services)}", _UPKEEP_SECONDS, made.keep_up)
     checksums = made.planner.checksums
