@@ -48,6 +48,7 @@ class StandaloneServer:
         settings: where to listen, and the limits.
         port: overrides the port of the settings; 0 takes any free one.
         supervisor: the service manager, told while the server runs and when it stops.
+        on_stop: called when the server is told to stop, possibly in a signal handler; must be quick.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class StandaloneServer:
         settings: Settings,
         port: int | None = None,
         supervisor: Supervisor | None = None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
+        self._on_stop = on_stop or _do_nothing
         self._supervisor = supervisor or Supervisor()
         self._supervisor.expect(PART)
         self._stop_seconds = settings.stop_seconds
@@ -86,6 +89,7 @@ class StandaloneServer:
 
     def stop(self) -> None:
         """Make :meth:`run` come to its end; may be called from any thread and from a signal handler."""
+        self._on_stop()
         self._stopping.set()
         with self._trigger_lock:
             if not self._is_closed:
@@ -133,6 +137,7 @@ def serve(
     settings: Settings,
     on_start: Callable[[int], None] | None = None,
     supervisor: Supervisor | None = None,
+    on_stop: Callable[[], None] | None = None,
 ) -> None:
     """Serve until the process is told to end by SIGTERM or SIGINT; to be called in the main thread.
 
@@ -141,12 +146,13 @@ def serve(
         settings: where to listen, and the limits.
         on_start: called with the port once it is open.
         supervisor: the service manager, told that the server is ready, alive and stopping.
+        on_stop: called, in the signal handler, when it is told to end.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
     """
     supervisor = supervisor or Supervisor()
-    server = StandaloneServer(application, settings, supervisor=supervisor)
+    server = StandaloneServer(application, settings, supervisor=supervisor, on_stop=on_stop)
     with stopped_by_signals(server.stop):
         logger.info("serving host=%s port=%d threads=%d", settings.host, server.port, settings.threads)
         if on_start is not None:
@@ -179,7 +185,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _do_nothing() -> None:
-    """Stand in for the trigger of a server that has been closed."""
+    """Stand in for what nobody wants to be told, and for the trigger of a server that has been closed."""
 
 
 def _listen(host: str, port: int) -> socket.socket:

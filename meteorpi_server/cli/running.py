@@ -43,9 +43,11 @@ def serve(setup: Setup, output: Output, **options: Any) -> None:
     with settings.open_database() as database:
         meteor_app = make_meteor_app(database, settings)
         supervisor = Supervisor.from_environ(os.environ)
-        with exporting(database, settings, supervisor) if settings.export else contextlib.nullcontext():
+        work = exporting(database, settings, supervisor) if settings.export else contextlib.nullcontext()
+        with work as exporter:
             announce = partial(_announce, output, settings)
-            serve_application(meteor_app.app, settings, announce, supervisor)
+            on_stop = None if exporter is None else exporter.stop
+            serve_application(meteor_app.app, settings, announce, supervisor, on_stop)
 
 
 @click.command()
