@@ -137,9 +137,13 @@ class MeteorExporter:
                     logger.log(level, "export round stopped reason=%s", error.detail)
         return handled
 
+    def stop(self) -> None:
+        """Stop the work in progress at its next step; nothing starts again. Harmless in a signal handler."""
+        self._lease.stop()
+
     def close(self) -> None:
         """Stop the work in progress within seconds and close all connections; nothing starts again."""
-        self._lease.stop()
+        self.stop()
         self._idle.wait(_CLOSE_SECONDS)
         if self._looking.acquire(timeout=_CLOSE_SECONDS):  # nobody looks at the database any more
             self._looking.release()

@@ -12,6 +12,7 @@ from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import admin_api, importer_api, night_page, node_api, query_api
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.settings import Settings
+from meteorpi_server.stopping import tell_of_stop
 
 ROUTE_PACKAGES: Final[dict[str, Callable[[MeteorApp, str], None]]] = {
     "admin": lambda meteor_app, path: admin_api.add_routes(meteor_app, url_path=path),
@@ -63,11 +64,12 @@ def make_exporter(
 def start_exporter(db: MeteorDatabase, settings: Settings) -> MeteorExporter:
     """Export in the background for as long as this process lives, as scripts of web servers do.
 
-    Every process may start one: a lease in the database keeps a single exporter at work. When the interpreter
-    ends in good order the work in progress is stopped and the lease given back, so that another process goes
-    on at once.
+    Every process may start one: a lease in the database keeps a single exporter at work. When the process is
+    told to end nothing is begun any more; when the interpreter ends in good order the work in progress is
+    stopped and the lease given back, so that another process goes on at once.
     """
     exporter = make_exporter(db, settings)
+    tell_of_stop(exporter.stop)
 
     def stop() -> None:
         exporter.close()

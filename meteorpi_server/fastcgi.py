@@ -8,10 +8,13 @@ requests are worked on at a time, not how many may come.
 from __future__ import annotations
 
 import time
+from types import FrameType
 from typing import Any, Final
 
 from flup.server.fcgi import WSGIServer
 from flup.server.threadpool import ThreadPool
+
+from meteorpi_server.stopping import process_must_end
 
 _DRAIN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
@@ -46,3 +49,7 @@ class PatientServer(WSGIServer):  # type: ignore[misc]  # flup has no types
     def __init__(self, application: Any, threads: int, **options: Any) -> None:
         super().__init__(application, multithreaded=True, **options)
         self._threadPool = PatientPool(maxThreads=threads)
+
+    def _intHandler(self, signum: int, frame: FrameType | None) -> None:  # noqa: N802 - of the base class
+        process_must_end()  # flup itself looks once a second whether it has to
+        super()._intHandler(signum, frame)

@@ -42,7 +42,7 @@ class ExporterLease:
         self._seconds = seconds
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
         self._usable_until = 0.0
-        self._stopped = threading.Event()
+        self._is_stopped = False  # no event: its lock may be held by whom a signal interrupts
         self._mutex = threading.Lock()  # one piece of work at a time in this process too
 
     @contextmanager
@@ -52,7 +52,7 @@ class ExporterLease:
             yield False
             return
         try:
-            if self._stopped.is_set() or not self._renewed(self._db.acquire_lease):
+            if self._is_stopped or not self._renewed(self._db.acquire_lease):
                 yield False
             else:
                 with self._kept():
@@ -66,7 +66,7 @@ class ExporterLease:
         Raises:
             WorkStoppedError: the lease is lost, or :meth:`stop` was called.
         """
-        if self._stopped.is_set():
+        if self._is_stopped:
             raise WorkStoppedError("the exporter is being stopped")
         if time.monotonic() > self._usable_until:
             raise WorkStoppedError("the exporter lease was lost: another exporter may be at work")
@@ -77,12 +77,12 @@ class ExporterLease:
 
     def stop(self) -> None:
         """End the work in progress at its next check, and take up no other."""
-        self._stopped.set()
+        self._is_stopped = True
 
     @property
     def is_stopped(self) -> bool:
         """Whether :meth:`stop` was called."""
-        return self._stopped.is_set()
+        return self._is_stopped
 
     @contextmanager
     def _kept(self) -> Iterator[None]:

@@ -43,10 +43,15 @@ def serve(setup: Setup, output: Output, **options: Any) -> None:
     with settings.open_database() as database:
         meteor_app = make_meteor_app(database, settings)
         supervisor = Supervisor.from_environ(os.environ)
-        with exporting(database, settings, supervisor) if settings.export else contextlib.nullcontext():
-            begun = partial(announce, output, settings)
-            with meteor_app.upkeep:
-                serve_application(meteor_app.app, settings, begun, supervisor, meteor_app.stopping.ask)
+        work = exporting(database, settings, supervisor) if settings.export else contextlib.nullcontext()
+        with work as exporter, meteor_app.upkeep:
+
+            def stop() -> None:
+                meteor_app.stopping.ask()
+                if exporter is not None:
+                    exporter.stop()
+
+            serve_application(meteor_app.app, settings, partial(announce, output, settings), supervisor, stop)
 
 
 @click.command()

@@ -790,6 +790,30 @@ def test_exporter_that_lost_its_lease_stops_at_once_and_leaves_the_task(
     assert station.get_next_entity_to_export() is not None
 
 
+@pytest.mark.contract("B-58")
+def test_exporter_told_to_stop_ends_its_work_at_the_next_step_and_begins_nothing(
+    station: MeteorDatabase, tmp_path: Path
+) -> None:
+    record = add_file(station, tmp_path, 1)
+    exporter = MeteorExporter(station, timeouts=SHORT)
+
+    def script(request: Received) -> Answer:
+        exporter.stop()
+        return {"state": "need_file_data", "file_id": id_of(record)}
+
+    with peer_of(script) as peer:
+        export_to(station, peer.url, kinds="file")
+
+        assert exporter.run_round() == 0
+        assert exporter.run_round() == 0
+        assert exporter.handle_next_export() is None
+        exporter.close()
+
+    assert peer.kinds == ["file"]
+    assert station.get_export_states()[0].failures == 0
+    assert station.acquire_lease("exporter", "another process", 60)
+
+
 def wait_until_lost(exporter: MeteorExporter) -> None:
     def is_lost() -> bool:
         try:
