@@ -16,29 +16,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-import venv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))  # the server is that of the tests
 
-from meteorpi_db.testing.processes import LOOPBACK, free_port, wait_until  # noqa: E402
+from meteorpi_db.testing.processes import LOOPBACK, free_port  # noqa: E402
+from tests.archive.fpx_peer import SECONDS, Packer, fpx, fpx_command  # noqa: E402
 from tests.deployment.servers import GunicornNode  # noqa: E402
 
 CASES = ((200, 10 << 10, 0.05), (2000, 10 << 10, 0.0), (500, 1 << 20, 0.0))
 TRANSPORTS = ("auto", "requests-like", "httpx-like")
-SECONDS = 120.0
 
 SERVER = """
 import socketserver, sys, time
@@ -80,20 +77,6 @@ application = meteor_app.app
 """
 
 
-@dataclass(frozen=True)
-class Packer:
-    """A service that makes tickets of URLs."""
-
-    name: str
-    address: str
-    secret: str
-
-    def generate(self, urls: list[str]) -> str:
-        """The address of the archive of `urls`."""
-        found = json.loads(post(f"{self.address}/ticket/generate", {"items": urls}, self.secret))
-        return f"{self.address}/ticket/{found['id']}/download"
-
-
 @contextmanager
 def source(port: int, size: int, delay: float) -> Iterator[str]:
     """A server of contents of `size` bytes that thinks for `delay` seconds; its address."""
@@ -117,51 +100,6 @@ def node(scratch: Path, source_port: int) -> Iterator[list[Packer]]:
         secret = json.loads(server.tool("archive", "client", "add", "bench", "--json"))["secret"]
         address = f"http://{LOOPBACK}:{server.port}"
         yield [Packer(name, f"{address}/{name}", secret) for name in TRANSPORTS]
-
-
-def fpx_command(scratch: Path) -> str | None:
-    """The command of FPX, installed for this run; None where it cannot be had."""
-    home = scratch / "fpx"
-    venv.create(home, with_pip=True)
-    done = subprocess.run([home / "bin" / "pip", "install", "--quiet", "fpx"], capture_output=True)
-    return str(home / "bin" / "fpx") if done.returncode == 0 else None
-
-
-@contextmanager
-def fpx(command: str, scratch: Path) -> Iterator[Packer]:
-    """FPX with its defaults, and a database of its own."""
-    port = free_port()
-    own = {"FPX_DB_URL": f"sqlite:///{scratch}/fpx.db", "FPX_PORT": str(port), "FPX_HOST": LOOPBACK}
-    environ = os.environ | own
-    quiet: dict[str, Any] = {"env": environ, "check": True, "capture_output": True}
-    subprocess.run([command, "db", "up"], **quiet)
-    made = subprocess.run([command, "client", "add", "bench"], **quiet)
-    log = (scratch / "fpx.log").open("wb")
-    with log, subprocess.Popen([command, "server", "run"], env=environ, stdout=log, stderr=log) as process:
-        try:
-            address = f"http://{LOOPBACK}:{port}"
-            wait_until(lambda: is_up(f"{address}/ticket/"), SECONDS, "FPX")
-            yield Packer("fpx", address, made.stdout.decode().split()[-1])
-        finally:
-            process.terminate()
-
-
-def is_up(url: str) -> bool:
-    """Whether somebody answers there."""
-    try:
-        with urllib.request.urlopen(url, timeout=SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def post(url: str, document: object, secret: str) -> bytes:
-    """The answer to `document`."""
-    headers = {"Content-Type": "application/json", "X-FPX-Authorize": secret}
-    request = urllib.request.Request(url, json.dumps(document).encode(), headers)
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-        content: bytes = answer.read()
-        return content
 
 
 def download(url: str) -> int:

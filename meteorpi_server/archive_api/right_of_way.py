@@ -10,6 +10,9 @@ from typing import Final
 SHORT_SECONDS: Final = 0.25
 """How long a request has right of way; one that takes longer waits for something, or has much to do."""
 
+NEXT_SECONDS: Final = 0.005
+"""How long it lasts after the answer, for requests come in rows: a page, then its pictures."""
+
 LONGEST_PAUSE_SECONDS: Final = 0.05
 """However many requests come, an archive sends one chunk after as long as this."""
 
@@ -27,6 +30,7 @@ class RightOfWay:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._begun: dict[int, float] = {}
+        self._over_at = 0.0
         self._changed = threading.Condition()
 
     def take(self) -> None:
@@ -37,19 +41,19 @@ class RightOfWay:
     def give_back(self) -> None:
         """The request of this thread has its answer; harmless when repeated."""
         with self._changed:
-            self._begun.pop(threading.get_ident(), None)
-            if not self._begun:
+            if self._begun.pop(threading.get_ident(), None) is not None and not self._begun:
+                self._over_at = self._clock() + NEXT_SECONDS
                 self._changed.notify_all()
 
     def pause(self) -> None:
         """Come back when no request has right of way any more, or after the longest pause."""
-        if not self._begun:  # nearly always
-            return
         with self._changed:
-            end = self._clock() + LONGEST_PAUSE_SECONDS
-            while (seconds := min(self._last(), end) - self._clock()) > 0:
-                self._changed.wait(seconds)
+            now = self._clock()
+            end = now + LONGEST_PAUSE_SECONDS
+            while (until := min(self._until(), end)) > now:
+                self._changed.wait(until - now)
+                now = self._clock()
 
-    def _last(self) -> float:
+    def _until(self) -> float:
         """When the last right of way ends that anybody has now."""
-        return max(self._begun.values()) + SHORT_SECONDS if self._begun else 0.0
+        return max(self._begun.values()) + SHORT_SECONDS if self._begun else self._over_at

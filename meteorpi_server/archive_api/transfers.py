@@ -16,9 +16,10 @@ from meteorpi_server.archiving import Plan
 from meteorpi_server.archiving.cutting import CuttableSource, Cutter
 from meteorpi_server.archiving.failures import CutShortError, Reason, SourceFailedError
 from meteorpi_server.archiving.prefetch import Prefetcher
+from meteorpi_server.archiving.read_ahead import ReadAhead
 from meteorpi_server.archiving.reports import EntryFailed, EntrySent, Report
 from meteorpi_server.archiving.sending import send
-from meteorpi_server.archiving.sources import Source
+from meteorpi_server.archiving.sources import Chunks, Source
 from meteorpi_server.ranges import ByteRange, MultipartRanges
 
 _GONE: Final = frozenset({Reason.MISSING, Reason.CHANGED, Reason.SHORT, Reason.LONG, Reason.WRONG_DIGEST})
@@ -87,7 +88,11 @@ def transfer(service: ArchiveService, shipment: Shipment, slot: Slot) -> Deliver
     slot.total_bytes = shipment.total_bytes
     slot.cut_by(cutter.cut)
     service.figures.began(is_resumed=shipment.is_resumed)
-    chunks = _chunks(service, shipment, cutter, account.take_report)
+    chunks: Chunks = _chunks(service, shipment, cutter, account.take_report)
+    if not any(
+        entry.kind == "url" for entry in shipment.plan.entries
+    ):  # those are opened ahead, and can be cut
+        chunks = ReadAhead(chunks)
     try:
         return Delivery(chunks, slot, service.rates, reason_of=_reason_of, note=account.close)
     except SourceFailedError as error:

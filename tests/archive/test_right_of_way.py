@@ -9,10 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from meteorpi_server.archive_api.right_of_way import LONGEST_PAUSE_SECONDS, SHORT_SECONDS, RightOfWay
+from meteorpi_server.archive_api.right_of_way import (
+    LONGEST_PAUSE_SECONDS,
+    NEXT_SECONDS,
+    SHORT_SECONDS,
+    RightOfWay,
+)
 from tests.archive.conftest import ArchiveNode
 
-pytestmark = pytest.mark.engines("sqlite")
+pytestmark = [pytest.mark.engines("sqlite"), pytest.mark.contract("archive-P10")]
+
+
+class Times:
+    """A clock that shows these times, one after the other; who asks more often waited."""
+
+    def __init__(self, *times: float) -> None:
+        self.left = list(times)
+
+    def __call__(self) -> float:
+        return self.left.pop(0)
 
 
 @pytest.fixture
@@ -23,13 +38,12 @@ def other() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_nobody_pauses_while_nothing_else_is_worked_on() -> None:
-    way = RightOfWay(clock=lambda: pytest.fail("nobody has to ask for the time"))
-
-    way.pause()
+    RightOfWay(Times(1)).pause()
 
 
 def test_archive_goes_on_when_the_last_request_has_its_answer(other: ThreadPoolExecutor) -> None:
-    way = RightOfWay(clock=lambda: 0.0)  # no time goes by: a pause ends with the requests, or not at all
+    now = [0.0]  # no time goes by unasked: a pause ends with the requests, or not at all
+    way = RightOfWay(clock=lambda: now[0])
     way.take()
     other.submit(way.take).result()
     archive = threading.Thread(target=way.pause)
@@ -39,6 +53,7 @@ def test_archive_goes_on_when_the_last_request_has_its_answer(other: ThreadPoolE
     archive.join(0.2)
     assert archive.is_alive()
     other.submit(way.give_back).result()
+    now[0] += NEXT_SECONDS
     archive.join(20)
 
     assert not archive.is_alive()
@@ -55,11 +70,21 @@ def test_archive_does_not_pause_for_longer_than_it_may(other: ThreadPoolExecutor
 
 
 def test_request_that_takes_long_has_right_of_way_no_more(other: ThreadPoolExecutor) -> None:
-    times = iter([0.0, SHORT_SECONDS, SHORT_SECONDS])
-    way = RightOfWay(clock=lambda: next(times))
+    way = RightOfWay(Times(1, 1 + SHORT_SECONDS))
     other.submit(way.take).result()
 
-    way.pause()  # were it to wait, it would ask for the time again
+    way.pause()
+
+
+def test_request_behind_another_one_finds_archives_pausing() -> None:
+    times = Times(1, 2, 2 + NEXT_SECONDS / 2, 2 + NEXT_SECONDS)
+    way = RightOfWay(times)
+    way.take()
+    way.give_back()
+
+    way.pause()
+
+    assert times.left == []
 
 
 @pytest.mark.parametrize("path", ["/archive/healthz", "/nowhere", "/archive/%00"])

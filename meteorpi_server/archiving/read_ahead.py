@@ -1,0 +1,111 @@
+"""The next chunks made while the last one is being sent, where that is worth a thread.
+
+A reader on a slow line gives all the time that is needed to read and check what comes next. Where making a
+chunk and sending it take about as long, because the line is fast or the disk is slow, the two go on side by
+side.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Final
+
+from meteorpi_server.archiving.sources import Chunks
+
+AHEAD_CHUNKS: Final = 4
+"""The most that is held ready."""
+
+TRIAL_CHUNKS: Final = 16
+"""Chunks sent before the times are compared, each time anew."""
+
+SLOWEST_LINE: Final = 4.0
+"""A thread is worth it where sending takes at most this many times as long as making."""
+
+SLOWEST_SOURCE: Final = 2.0
+"""And making at most this many times as long as sending: of two at a time the shorter is what is saved."""
+
+
+class _End(Exception):
+    """There is nothing more."""
+
+
+class ReadAhead(Iterator[bytes]):
+    """The same chunks in the same order; what they raise comes behind those before it.
+
+    Args:
+        chunks: made in a thread of their own from some point on; closed with this.
+        clock: seconds, by which it is told whether that is worth it.
+    """
+
+    def __init__(self, chunks: Chunks, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._chunks = chunks
+        self._clock = clock
+        self._thread: threading.Thread | None = None
+        self._ready: SimpleQueue[bytes | BaseException] = SimpleQueue()
+        self._room = threading.Semaphore(AHEAD_CHUNKS)
+        self._is_closed = False
+        self._restart_trial()
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _restart_trial(self) -> None:
+        self._count, self._making, self._sending, self._given_at = 0, 0.0, 0.0, 0.0
+
+    def __next__(self) -> bytes:
+        if self._thread is None:
+            return self._made_here()
+        made = self._ready.get()
+        if isinstance(made, BaseException):
+            self._ready.put(made)  # whoever asks again gets the same answer
+            if isinstance(made, _End):
+                raise StopIteration
+            raise made
+        self._room.release()
+        return made
+
+    def _made_here(self) -> bytes:
+        begun = self._clock()
+        chunk = next(self._chunks)
+        made = self._clock()
+        if self._given_at:
+            self._count += 1
+            self._making += made - begun
+            self._sending += begun - self._given_at
+        if self._count == TRIAL_CHUNKS:
+            if self._making / SLOWEST_SOURCE <= self._sending <= self._making * SLOWEST_LINE:
+                self._go_ahead()
+            self._restart_trial()
+        self._given_at = self._clock()
+        return chunk
+
+    def _go_ahead(self) -> None:
+        self._thread = threading.Thread(target=self._make, name="archive-read-ahead", daemon=True)
+        self._thread.start()
+
+    def _make(self) -> None:
+        while True:
+            self._room.acquire()
+            if self._is_closed:
+                return
+            try:
+                self._ready.put(next(self._chunks))
+            except StopIteration:
+                self._ready.put(_End())
+                return
+            except BaseException as error:  # noqa: BLE001 - raised where the chunk is waited for
+                self._ready.put(error)
+                return
+
+    def close(self) -> None:
+        """End the thread, which makes the chunk it is at, and close what it takes from; may be repeated."""
+        self._is_closed = True
+        if self._thread is not None:
+            self._room.release()
+            self._thread.join()
+        self._chunks.close()
