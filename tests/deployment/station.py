@@ -107,9 +107,11 @@ def ask(node: DeployedNode, statement: str) -> list[tuple[object, ...]]:
 
 
 def pending(node: DeployedNode) -> int:
-    """Export tasks that are not done; 1 before anything has been marked."""
-    ((done, waiting),) = ask(node, "select sum(state = 0), sum(state <> 0) from export_task")
-    return int(str(waiting)) if done or waiting else 1
+    """Export tasks that are not done, and configurations for which nothing has been marked yet."""
+    tasks = "select count(*) from export_task where state <> 0"
+    unmarked = "select count(*) from export_config where id not in (select config_pk from export_task)"
+    ((waiting,), (new,)) = ask(node, tasks), ask(node, unmarked)
+    return int(str(waiting[0])) + int(str(new[0]))
 
 
 def exporting_process(node: DeployedNode) -> int | None:
