@@ -7,10 +7,10 @@ side.
 
 from __future__ import annotations
 
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from meteorpi_server.archiving.sources import Chunks
@@ -28,10 +28,6 @@ SLOWEST_SOURCE: Final = 2.0
 """And making at most this many times as long as sending: of two at a time the shorter is what is saved."""
 
 
-class _End(Exception):
-    """There is nothing more."""
-
-
 class ReadAhead(Iterator[bytes]):
     """The same chunks in the same order; what they raise comes behind those before it.
 
@@ -43,16 +39,14 @@ class ReadAhead(Iterator[bytes]):
     def __init__(self, chunks: Chunks, clock: Callable[[], float] = time.perf_counter) -> None:
         self._chunks = chunks
         self._clock = clock
-        self._thread: threading.Thread | None = None
-        self._ready: SimpleQueue[bytes | BaseException] = SimpleQueue()
-        self._room = threading.Semaphore(AHEAD_CHUNKS)
-        self._is_closed = False
+        self._thread: ThreadPoolExecutor | None = None
+        self._ready: deque[Future[bytes]] = deque()
         self._restart_trial()
 
     @property
     def is_ahead(self) -> bool:
         """Whether the thread is at work."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None
 
     def _restart_trial(self) -> None:
         self._count, self._making, self._sending, self._given_at = 0, 0.0, 0.0, 0.0
@@ -60,14 +54,10 @@ class ReadAhead(Iterator[bytes]):
     def __next__(self) -> bytes:
         if self._thread is None:
             return self._made_here()
-        made = self._ready.get()
-        if isinstance(made, BaseException):
-            self._ready.put(made)  # whoever asks again gets the same answer
-            if isinstance(made, _End):
-                raise StopIteration
-            raise made
-        self._room.release()
-        return made
+        chunk = self._ready[0].result()  # whoever asks again behind the end gets the same answer
+        self._ready.popleft()
+        self._order(self._thread)
+        return chunk
 
     def _made_here(self) -> bytes:
         begun = self._clock()
@@ -85,27 +75,16 @@ class ReadAhead(Iterator[bytes]):
         return chunk
 
     def _go_ahead(self) -> None:
-        self._thread = threading.Thread(target=self._make, name="archive-read-ahead", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, "archive-read-ahead")
+        for _ in range(AHEAD_CHUNKS):
+            self._order(self._thread)
 
-    def _make(self) -> None:
-        while True:
-            self._room.acquire()
-            if self._is_closed:
-                return
-            try:
-                self._ready.put(next(self._chunks))
-            except StopIteration:
-                self._ready.put(_End())
-                return
-            except BaseException as error:  # noqa: BLE001 - raised where the chunk is waited for
-                self._ready.put(error)
-                return
+    def _order(self, thread: ThreadPoolExecutor) -> None:
+        self._ready.append(thread.submit(next, self._chunks))
 
     def close(self) -> None:
         """End the thread, which makes the chunk it is at, and close what it takes from; may be repeated."""
-        self._is_closed = True
         if self._thread is not None:
-            self._room.release()
-            self._thread.join()
+            self._thread.shutdown(cancel_futures=True)
+            self._thread = None
         self._chunks.close()
