@@ -24,7 +24,7 @@ TRIAL_CHUNKS: Final = 16
 SLOWEST_LINE: Final = 4.0
 """A thread is worth it where sending takes at most this many times as long as making."""
 
-SLOWEST_SOURCE: Final = 2.0
+SLOWEST_SOURCE: Final = 1.25
 """And making at most this many times as long as sending: of two at a time the shorter is what is saved."""
 
 
