@@ -79,7 +79,7 @@ class AbandonedMutexes:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Not the lock directory itself: it may be the database's, and locked by whom the engine keeps waiting.
+        # Not the lock directory itself: that may be the database's, and locked by whom the engine holds up.
         self._guard = directory / _GUARD
         self._guard.mkdir(mode=0o770, exist_ok=True)
         self._suspects: dict[Path, tuple[_Mutex, float]] = {}

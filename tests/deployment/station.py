@@ -110,9 +110,8 @@ def pending(node: DeployedNode) -> int:
     """Export tasks that are not done, and configurations for which nothing has been marked yet."""
     waiting = "select count(*) from export_task where state <> 0"
     unmarked = "select count(*) from export_config where id not in (select config_pk from export_task)"
-    ((count,),) = ask(
-        node, f"select ({waiting}) + ({unmarked})"
-    )  # at one moment: what was marked may be done next
+    # One statement sees one moment: what is marked next may be done before another one looks.
+    ((count,),) = ask(node, f"select ({waiting}) + ({unmarked})")
     return int(str(count))
 
 
