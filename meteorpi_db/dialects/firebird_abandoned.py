@@ -16,18 +16,18 @@ As the engine does, this takes it that all who share a lock directory see each o
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import mmap
 import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from meteorpi_db.dialects.file_locks import directory_lock
 
 logger = logging.getLogger("meteorpi.db.firebird")
 
@@ -38,7 +38,7 @@ SIGNED_SECONDS: Final = 0.2
 UNSIGNED_SECONDS: Final = 10.0
 
 _FILES: Final = "fb*"
-_RELEASING: Final = "meteorpi-releasing"
+_GUARD: Final = "meteorpi-release"
 _SHARED_MEMORY_TYPES: Final = range(0xF0, 0x100)
 _TYPE: Final = struct.Struct("=H")
 _MUTEX_OFFSET: Final = 16
@@ -72,10 +72,16 @@ class AbandonedMutexes:
 
     Args:
         directory: the lock directory of an embedded engine.
+
+    Raises:
+        OSError: nothing can be made in it.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # Not the lock directory itself: that may be the database's, and locked by whom the engine holds up.
+        self._guard = directory / _GUARD
+        self._guard.mkdir(mode=0o770, exist_ok=True)
         self._suspects: dict[Path, tuple[_Mutex, float]] = {}
         self._library = ctypes.CDLL(None)
 
@@ -110,7 +116,11 @@ class AbandonedMutexes:
 
     def _unlock(self, path: Path, expected: _Mutex) -> bool:
         """Unlock a mutex unless somebody else has done so; whether that was done."""
-        with self._releasing(), path.open("r+b") as file, mmap.mmap(file.fileno(), mmap.PAGESIZE) as memory:
+        with (
+            directory_lock(self._guard),  # of all who see the same mutex abandoned, one unlocks it
+            path.open("r+b") as file,
+            mmap.mmap(file.fileno(), mmap.PAGESIZE) as memory,
+        ):
             if _Mutex.of(memory[_MUTEX_OFFSET:]) != expected:
                 return False
             mutex = (ctypes.c_char * _MUTEX_BYTES).from_buffer(memory, _MUTEX_OFFSET)
@@ -121,33 +131,27 @@ class AbandonedMutexes:
         logger.warning("unlocked %s, which thread %d held when it was killed", path, expected.holder)
         return True
 
-    @contextmanager
-    def _releasing(self) -> Iterator[None]:
-        """Of the processes that see the same mutex abandoned, one unlocks it."""
-        descriptor = os.open(self._directory / _RELEASING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
 
 def watch(directory: Path) -> None:
     """Release abandoned mutexes in `directory` from now on, in a thread of this process."""
     if _knows_mutexes():
-        threading.Thread(target=_watch, args=(directory,), name="firebird-abandoned", daemon=True).start()
+        mutexes = AbandonedMutexes(directory)
+        threading.Thread(target=_watch, args=(mutexes,), name="firebird-abandoned", daemon=True).start()
     else:
         logger.warning("this C library is unknown: a killed process may leave a Firebird database locked")
 
 
-def _watch(directory: Path) -> None:
-    mutexes = AbandonedMutexes(directory)
+def _watch(mutexes: AbandonedMutexes) -> None:
     pause = threading.Event()
+    trouble = ""
     while not pause.wait(POLL_SECONDS):
         try:
             mutexes.release(time.monotonic())
-        except OSError:
-            logger.exception("cannot look after the locks in %s", directory)
+            trouble = ""
+        except OSError as error:
+            if trouble != str(error):  # once, not four times a second
+                logger.exception("cannot look after the locks of killed processes")
+            trouble = str(error)
 
 
 def _suspect(path: Path) -> _Mutex | None:

@@ -98,6 +98,8 @@ class FileItem:
         source: the file, or the bytes of one that the reader made up.
         name: its name.
         camera_id, mime_type, semantic_type, file_time, meta: of the file record.
+        is_mark: the directory is recognised by this file. A move takes it away last, so that what is left
+            when it is interrupted, or cannot be taken, is read as what it is the next time.
     """
 
     source: Path | bytes
@@ -107,6 +109,7 @@ class FileItem:
     semantic_type: NSString
     file_time: datetime
     meta: tuple[Meta, ...] = ()
+    is_mark: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,7 @@ class _Night:
         camera_id: the station code most files carry.
         start: UTC start of the capture, the time of what names no other.
         earliest: the earliest time any file names.
+        mark: name of a file that shows what the folder is.
         recordings: names of pictures and videos by the FF recording they show.
         detections: names of FTPdetectinfo files by variant.
         measurements: names of ECSV files.
@@ -52,6 +53,7 @@ class _Night:
     camera_id: str
     start: datetime
     earliest: datetime
+    mark: str | None
     recordings: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     detections: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     measurements: list[str] = field(default_factory=list)
@@ -70,9 +72,7 @@ class RmsReader(Reader):
 
     def recognises(self, folder: Folder) -> bool:
         """Whether there is a detections file or a capture that is one by its content, too."""
-        return any(
-            _is_rms_file(folder.path / name) for name in folder.names() if name.startswith(("FTP", "FF"))
-        )
+        return _find_mark(folder) is not None
 
     def read(self, folder: Folder, options: IngestOptions) -> Iterator[Item]:
         """The set-up, then every file, then the detections; these wait until the folder is quiet."""
@@ -97,6 +97,12 @@ def _can_begin(folder: Folder, options: IngestOptions) -> bool:
     """Everything depends on where the camera stands; and an event shows files that a move takes away."""
     is_set_up = all(folder.is_settled(name) for name in folder.names() if is_setup_file(name))
     return is_set_up and (folder.is_quiet or not options.move)
+
+
+def _find_mark(folder: Folder) -> str | None:
+    """A file by which the folder is known to be a night of an RMS station."""
+    candidates = (name for name in folder.names() if name.startswith(("FTP", "FF")))
+    return next((name for name in candidates if _is_rms_file(folder.path / name)), None)
 
 
 def _is_rms_file(path: Path) -> bool:
@@ -130,7 +136,8 @@ def _survey(folder: Folder) -> _Night:
             times.append(described.time)
     camera_id = codes.most_common(1)[0][0]
     earliest = min(times, default=now())
-    night = _Night(camera_id, _night_start(folder, names, camera_id) or earliest, earliest)
+    start = _night_start(folder, names, camera_id) or earliest
+    night = _Night(camera_id, start, earliest, _find_mark(folder))
     for name in names:
         _sort_in(night, name)
     return night
@@ -218,6 +225,7 @@ def _file_item(folder: Folder, night: _Night, name: str) -> FileItem:
         semantic_type=described.semantic_type,
         file_time=truncate_to_milliseconds(described.time or night.start),
         meta=tuple(meta),
+        is_mark=name == night.mark,
     )
 
 

@@ -110,6 +110,7 @@ class Taker:
         self._group_bytes = 0
         self._of_events: dict[Path, _PendingFile] = {}
         self._sources: list[Path] = []
+        self._marks: list[Path] = []
 
     def __enter__(self) -> Self:
         return self
@@ -130,14 +131,18 @@ class Taker:
             StoreFullError, UnavailableError: the node cannot go on; repeat later.
             ConfigurationError, OSError: by the reader.
         """
+        refused_before = len(self._report.refused)
         try:
             for item in items:
                 self._take(item, is_remembered=has_events)
             self._finish()
             self._remove_sources()
+            if len(self._report.refused) == refused_before:  # else what stays has to be recognised again
+                _remove(self._marks)
         finally:
             self._of_events.clear()
             self._sources.clear()
+            self._marks.clear()
 
     def _take(self, item: Item, *, is_remembered: bool) -> None:
         match item:
@@ -270,13 +275,14 @@ class Taker:
         self._report.events += stored_events
         self._report.events_present += len(checked) - stored_events
         if self._move:
-            self._sources += [file.item.source for file in prepared if isinstance(file.item.source, Path)]
+            for file in prepared:
+                if isinstance(file.item.source, Path):
+                    (self._marks if file.item.is_mark else self._sources).append(file.item.source)
             if not self._of_events:  # else an event that is not recorded yet may need them
                 self._remove_sources()
 
     def _remove_sources(self) -> None:
-        for path in self._sources:
-            contents.remove_source(path)
+        _remove(self._sources)
         self._sources.clear()
 
     def _count(self, prepared: list[Prepared], stored: set[UUID], restored: set[UUID]) -> None:
@@ -292,6 +298,11 @@ class Taker:
             if file.file_id in restored:
                 restored.discard(file.file_id)
                 report.files_restored += 1
+
+
+def _remove(sources: Iterable[Path]) -> None:
+    for path in sources:
+        contents.remove_source(path)
 
 
 def _files_of(entry: _Entry) -> tuple[_PendingFile, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meteorpi_db.ingest import IngestOptions, ingest
+from meteorpi_db.records import contents
 from meteorpi_db.testing.night import NightPlan, make_night
 from meteorpi_model import EventSearch
 from tests.ingest.trees import counts, digest, held_files, same_contents, tree_state
@@ -149,6 +150,65 @@ def test_a_move_that_is_killed_loses_nothing(
 
     assert_complete(db, interrupted)
     assert expected_files(interrupted.source) == {}
+
+
+class _InterruptedError(Exception):
+    """Stands for a kill: nothing in an ingest catches it."""
+
+
+@pytest.mark.contract("B-15", "S-150")
+@pytest.mark.engines("sqlite")
+def test_a_move_that_ends_at_any_removal_is_completed_by_the_next(
+    db: MeteorDatabase, night: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is left, the folder is still known for a night of its station."""
+    expected = expected_files(night)
+    remove_source = contents.remove_source
+
+    def remove_one(path: Path) -> None:
+        if len(expected_files(night)) == to_stay:
+            raise _InterruptedError
+        remove_source(path)
+
+    monkeypatch.setattr(contents, "remove_source", remove_one)
+    to_stay = len(expected)
+    while to_stay > 1:
+        to_stay -= 1
+        with pytest.raises(_InterruptedError):
+            ingest(db, night, IngestOptions(move=True))
+        assert counts(db) == (1, len(expected) + 4, 4)
+    to_stay = 0
+    report = ingest(db, night, IngestOptions(move=True))
+
+    assert (report.files, report.files_present, report.refused) == (0, 1, [])
+    assert expected_files(night) == {}
+    assert expected.items() <= held_files(db).items()
+
+
+@pytest.mark.engines("sqlite")
+def test_a_move_that_cannot_take_all_leaves_the_file_by_which_the_rest_is_known(
+    db: MeteorDatabase, night: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next ingest would take the rest for files of whatever camera is the node's own."""
+    expected = expected_files(night)
+    refused = next(night.glob("XX0001_*.jpg"))
+    opened = Path.open
+
+    def failing_open(self: Path, *args: object, **options: object) -> object:
+        if self == refused:
+            raise OSError(5, "Input/output error")
+        return opened(self, *args, **options)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", failing_open)
+        ingest(db, night, IngestOptions(move=True))
+    assert len(expected_files(night)) == 2
+
+    ingest(db, night, IngestOptions(move=True))
+
+    assert expected_files(night) == {}
+    assert counts(db) == (1, len(expected) + 4, 4)
+    assert expected.items() <= held_files(db).items()
 
 
 @pytest.mark.contract("B-38")

@@ -10,8 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.testing.processes import wait_until
 from meteorpi_model import FileRecordSearch, MetaConstraint, NSString
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import MeteorServer, parsing
@@ -242,7 +242,7 @@ def test_a_stop_answers_what_is_in_flight(node: Node) -> None:
     assert entered.wait(TIMEOUT)
 
     server.stop()
-    wait_for(lambda: not accepts(server.port))
+    wait_until(lambda: not accepts(server.port), TIMEOUT, "the end of the port")
     leave.set()
     asking.join(TIMEOUT)
     thread.join(TIMEOUT)
@@ -279,13 +279,6 @@ def accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 SCRIPT = """

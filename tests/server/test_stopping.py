@@ -21,8 +21,8 @@ TELLS = """import os
 from meteorpi_server.stopping import tell_of_stop
 tell_of_stop(lambda: os.write(1, b'told '))
 """
-WAITS = "print('ready', flush=True); time.sleep(60)\n"
-SERVES_BEFORE = """import os, signal, sys, time
+WAITS = "import signal; print('ready', flush=True); signal.pause()\n"
+SERVES_BEFORE = """import os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 * os.write(1, b'handled ')))
 """
 SERVES_AFTER = """from meteorpi_server.fastcgi import PatientServer
@@ -56,7 +56,7 @@ def test_server_that_handles_signals_already_goes_on_to_do_so() -> None:
 
 
 def test_process_without_a_server_ends_as_it_did() -> None:
-    assert ended("import time\n" + TELLS + WAITS) == (-signal.SIGTERM, [])
+    assert ended(TELLS + WAITS) == (-signal.SIGTERM, [])
 
 
 def test_fastcgi_server_tells_although_it_sets_its_handlers_late(tmp_path: Path) -> None:
