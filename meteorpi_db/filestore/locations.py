@@ -5,7 +5,9 @@ a plain path, or ``file:///path?options``   local directory: ``layout=flat|tree`
                                             ``durability=full|data|none``, ``mode=0640``,
                                             ``dir_mode=0750``, ``min_free=`` bytes
 ``memory:?limit=``                          memory of this process, limited to that many bytes
-``s3://bucket/prefix?options``              not in this release
+``s3://bucket/prefix?options``              objects of an S3-compatible service, with the extra
+                                            ``meteorpi[s3]``; for the options see
+                                            :class:`~meteorpi_db.filestore.s3.options.S3Options`
 ==========================================  ====================================================
 
 Each URL takes ``fallback=`` with the (percent-encoded) location of a second store, where contents are read
@@ -19,8 +21,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from meteorpi_db.filestore.base import FileStore
@@ -33,7 +36,9 @@ from meteorpi_model.errors import ConfigurationError, InvalidDocumentError
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 _SHOWN_OPTIONS = frozenset(
-    {"layout", "durability", "mode", "dir_mode", "min_free", "limit", "endpoint", "region"}
+    {"layout", "durability", "mode", "dir_mode", "min_free", "limit", "endpoint", "region", "addressing"}
+    | {"storage_class", "encryption", "ca", "credentials", "profile", "connect_timeout", "read_timeout"}
+    | {"attempts", "pool", "part_size", "parallel", "conditional", "checksums"}
 )
 
 
@@ -132,15 +137,30 @@ def _open_memory(location: str, options: _Options) -> FileStore:
     return MemoryFileStore(None if limit < 0 else limit)
 
 
-def _refuse_s3(location: str, options: _Options) -> FileStore:
-    raise ConfigurationError(
-        "this release keeps contents in a local directory or in memory; S3 comes with the extra "
-        "'meteorpi[s3]' of a later one"
-    )
+def _open_s3(location: str, options: _Options) -> FileStore:
+    try:
+        from meteorpi_db.filestore.s3 import S3FileStore, S3Options
+    except ImportError as error:
+        raise ConfigurationError("a file store on S3 needs: pip install 'meteorpi[s3]'") from error
+    parts = urlsplit(location)
+    chosen: dict[str, Any] = {
+        "bucket": parts.hostname or "",
+        "prefix": unquote(parts.path).strip("/"),
+        "access_key": unquote(parts.username) if parts.username else None,
+        "secret_key": unquote(parts.password) if parts.password else None,
+    }
+    for each in fields(S3Options):
+        if each.name in chosen:
+            continue
+        if isinstance(each.default, int):
+            chosen[each.name] = options.take_number(each.name, each.default)
+        else:
+            chosen[each.name] = options.take(each.name) or each.default
+    return S3FileStore(S3Options(**chosen))
 
 
 _OPENERS: dict[str, Callable[[str, _Options], FileStore]] = {
     "file": _open_local,
     "memory": _open_memory,
-    "s3": _refuse_s3,
+    "s3": _open_s3,
 }

@@ -111,7 +111,7 @@ class SharingContract(StoreUnderTest):
         finally:
             tracemalloc.stop()
 
-        assert peak < 16 * CHUNK_BYTES
+        assert peak < self.most_bytes
 
     @pytest.mark.contract("S-107")
     def test_many_threads_share_one_store(self, store: FileStore) -> None:

@@ -7,6 +7,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -54,7 +55,13 @@ def outcome(action: Callable[[], object]) -> type[Exception] | None:
 
 
 class StoreUnderTest:
-    """What a class of tests says about its store; there is a fixture ``store`` as well."""
+    """What a class of tests says about its store; there is a fixture ``store`` as well.
+
+    Attributes:
+        most_bytes: that it may hold in memory while it moves a content of any size.
+    """
+
+    most_bytes: ClassVar[int] = 16 * CHUNK_BYTES
 
     def reopen(self, store: FileStore) -> FileStore:
         """The same store as a process started later sees it; override where contents outlive the process."""

@@ -93,8 +93,10 @@ class PrivateServer(ABC):
     """
 
     name: ClassVar[str]
-    accounts: ClassVar[tuple[str, ...]]  # in order of preference; only root needs one
+    accounts: ClassVar[tuple[str, ...]] = ()  # in order of preference; only root needs one
+    runs_as_root: ClassVar[bool] = False  # of programs that do not mind, and lie where only root may look
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    start_seconds: ClassVar[float] = START_SECONDS
     stop_seconds: ClassVar[float] = STOP_SECONDS
 
     def __init__(self, directory: Path | None = None, *, port: int | None = None) -> None:
@@ -162,7 +164,7 @@ class PrivateServer(ABC):
                 start_new_session=True,  # an interrupt at the terminal is for the tests, which then stop us
             )
         try:
-            wait_until(self._is_ready, START_SECONDS, f"start of {self.name}")
+            wait_until(self._is_ready, self.start_seconds, f"start of {self.name}")
         except BaseException:
             self.kill()
             raise
@@ -239,7 +241,7 @@ class PrivateServer(ABC):
         return done.stdout
 
     def _choose_account(self) -> pwd.struct_passwd | None:
-        if os.geteuid() != 0 or not _can_change_account():
+        if self.runs_as_root or os.geteuid() != 0 or not _can_change_account():
             return None
         known = {entry.pw_name: entry for entry in pwd.getpwall()}
         return next(known[name] for name in (*self.accounts, "nobody") if name in known)
