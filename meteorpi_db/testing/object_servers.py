@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -25,6 +26,8 @@ from meteorpi_db.testing.processes import LOOPBACK, PROGRAM_PATH, PrivateServer,
 from meteorpi_model.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
     from meteorpi_db.filestore.s3 import S3Options
 
 ACCESS_KEY = "AKTEST"
@@ -54,19 +57,22 @@ class ObjectServer(PrivateServer):
 
     def make_bucket(self) -> str:
         """Create a bucket with a name of its own; gives the name."""
+        name = f"meteorpi-{uuid4().hex[:12]}"
+        with closing(self.client()) as client:
+            client.create_bucket(Bucket=name)
+        return name
+
+    def client(self) -> S3Client:
+        """A client of the library itself, for what a store does not do."""
         import boto3
 
-        name = f"meteorpi-{uuid4().hex[:12]}"
-        client = boto3.client(
+        return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             region_name="us-east-1",
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
         )
-        client.create_bucket(Bucket=name)
-        client.close()
-        return name
 
 
 class MotoServer(ObjectServer):
@@ -149,39 +155,35 @@ rgw thread pool size = 32
 rgw dns name = localhost
 """
 
-# The daemons are children of the shell, so that whoever ends or pauses it finds them.
+# The daemons are children of the shell, so that whoever pauses or ends it finds them. An OSD that asks the
+# monitor before it knows the cluster is refused ("wrong fsid") and ends; started again it gets on.
 CEPH_SCRIPT = """\
 set -eu
 export CEPH_CONF={directory}/ceph.conf
-trap 'kill $(jobs -p) 2>/dev/null; wait' TERM INT EXIT
-if [ ! -e {directory}/made ]; then
-    monmaptool --create --addv a '[v1:127.0.0.1:{monitor_port}]' --fsid {fsid} {directory}/monmap
-    ceph-mon --mkfs -i a --monmap {directory}/monmap
-fi
+trap 'kill -KILL 0' TERM INT
+monmaptool --create --addv a '[v1:127.0.0.1:{monitor_port}]' --fsid {fsid} {directory}/monmap
+ceph-mon --mkfs -i a --monmap {directory}/monmap
 ceph-mon -f -i a &
 until timeout 5 ceph status; do sleep .2; done
-if [ ! -e {directory}/made ]; then
-    ceph osd new {osd}
-    ceph-osd -i 0 --mkfs --osd-uuid {osd}
-fi
-ceph-osd -f -i 0 &
+ceph osd new {osd}
+ceph-osd -i 0 --mkfs --osd-uuid {osd}
+until ceph-osd -f -i 0; do sleep .2; done &
 ceph osd crush add osd.0 1.0 root=default host=local || ceph osd crush set osd.0 1.0 root=default host=local
-if [ ! -e {directory}/made ]; then
-    radosgw-admin user create --uid=test --display-name=test --access-key={access} --secret={secret}
-    touch {directory}/made
-fi
+radosgw-admin user create --uid=test --display-name=test --access-key={access} --secret={secret}
 radosgw -f -n client.rgw &
 wait
 """
 
 
 class CephServer(ObjectServer):
-    """A Ceph cluster of one machine with its object gateway, contents in memory: a real S3 service."""
+    """A Ceph cluster of one machine with its object gateway: a real S3 service.
+
+    Contents are in memory, so it can be paused, but not started again once it has ended.
+    """
 
     name: ClassVar[str] = "ceph"
     accounts: ClassVar[tuple[str, ...]] = ("ceph",)
     start_seconds: ClassVar[float] = 120.0  # 13 s on a quiet machine
-    stop_seconds: ClassVar[float] = 3.0
 
     def __init__(self, directory: Path | None = None, *, port: int | None = None) -> None:
         for program, package in (
@@ -195,10 +197,8 @@ class CephServer(ObjectServer):
         self._monitor_port = free_port()
 
     def prepare(self) -> None:
-        """Write configuration and script, once."""
+        """Write configuration and script."""
         script = self.directory / "start.sh"
-        if script.exists():
-            return
         for name in ("run", "mon", "osd", "rgw"):
             self.make_directory(self.directory / name)
         facts = {
@@ -216,6 +216,20 @@ class CephServer(ObjectServer):
     def environment(self) -> dict[str, str]:
         """Nothing of the system's own cluster."""
         return super().environment() | {"PATH": PROGRAM_PATH, "HOME": str(self.directory)}
+
+    def _is_ready(self) -> bool:
+        """Whether an object can be written: pools are made when they are first needed, which takes seconds."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if not super()._is_ready():
+            return False
+        try:
+            with closing(self.client()) as client:
+                client.create_bucket(Bucket="ready")
+                client.put_object(Bucket="ready", Key="ready")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
 
     def command(self) -> list[str]:
         """A shell that starts the three daemons and waits for them."""
