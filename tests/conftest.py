@@ -17,20 +17,31 @@ from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 import hypothesis
 import pytest
 
+from meteorpi_db.testing.object_servers import ACCESS_KEY, SECRET_KEY
 from meteorpi_db.testing.servers import FirebirdServer, PostgresServer, firebird_library
 from meteorpi_model.errors import ConfigurationError
 from tests import engines
 from tests.components import absent, started
+from tests.object_stores import (  # noqa: F401 - fixtures
+    ceph_server,
+    moto_server,
+    rclone_server,
+    shared_bucket,
+)
 
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENGINE_NAMES = ("sqlite", "firebird", "firebird-embedded", "postgresql")
+STORE_NAMES = ("local", "s3")
+ENGINES_WITH_S3 = ("sqlite", "postgresql")
+
 TEARDOWN_SECONDS = 120
 _stderr: list[int] = []
 
@@ -49,9 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--engine", action="append", choices=ENGINE_NAMES, help="run on this engine only; may be repeated"
     )
+    parser.addoption("--store", choices=STORE_NAMES, help="keep all contents in this kind of file store")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "stores(*names): the file stores a test runs on, in place of local")
     config.addinivalue_line("markers", "engines(*names): the engines a test makes sense on, in place of all")
     assert sys.__stderr__ is not None
     _stderr.append(os.dup(sys.__stderr__.fileno()))  # later on the output of tests is captured
@@ -95,7 +108,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("engines")
     wanted = metafunc.config.getoption("engine") or ENGINE_NAMES
     names = [name for name in (marker.args if marker else ENGINE_NAMES) if name in wanted]
-    metafunc.parametrize("engine_name", names, scope="session")
+    stores = metafunc.definition.get_closest_marker("stores")
+    if stores is None or metafunc.config.getoption("store"):
+        metafunc.parametrize("engine_name", names, scope="session")
+        return
+    pairs = [(name, store) for store in stores.args for name in names if has_store(name, store)]
+    metafunc.parametrize(("engine_name", "store_name"), pairs, scope="session")
+
+
+def has_store(engine_name: str, store_name: str) -> bool:
+    """Whether tests run with both: S3 with the engines of a small node and of a hub."""
+    return store_name == "local" or engine_name in ENGINES_WITH_S3
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -218,7 +241,32 @@ def db_path(new_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def open_database(db_path: str, tmp_path: Path) -> Iterator[OpenDatabase]:
+def store_name(request: pytest.FixtureRequest) -> str:
+    """The kind of file store of this run of the test; local unless the marker ``stores`` says more."""
+    return str(request.config.getoption("store") or "local")
+
+
+@pytest.fixture
+def file_store_at(store_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Call it with a name for the location of another file store of the test."""
+    if store_name == "local":
+        return lambda name: str(tmp_path / name)
+    bucket = request.getfixturevalue("shared_bucket")
+    endpoint = request.getfixturevalue("ceph_server").endpoint
+    place = f"s3://{ACCESS_KEY}:{SECRET_KEY}@{bucket}/{uuid4().hex}"
+    return lambda name: f"{place}/{name}?endpoint={endpoint}&region=us-east-1"
+
+
+@pytest.fixture
+def file_store_path(file_store_at: Callable[[str], str]) -> str:
+    """Where the test's own file store is."""
+    return file_store_at("files")
+
+
+@pytest.fixture
+def open_database(
+    db_path: str, file_store_path: str, store_name: str, tmp_path: Path
+) -> Iterator[OpenDatabase]:
     """Call it for a `MeteorDatabase` that is closed after the test.
 
     Without arguments it opens the test's own database and file store, each time in a new object; options
@@ -229,7 +277,9 @@ def open_database(db_path: str, tmp_path: Path) -> Iterator[OpenDatabase]:
     with ExitStack() as stack:
 
         def open_(path: str | None = None, **options: Any) -> MeteorDatabase:
-            options.setdefault("file_store_path", str(tmp_path / "files"))
+            options.setdefault("file_store_path", file_store_path)
+            if store_name != "local":  # else the key is beside the store, or the database
+                options.setdefault("secret_key_file", tmp_path / "secret.key")
             return stack.enter_context(MeteorDatabase(db_path=path or db_path, **options))
 
         yield open_

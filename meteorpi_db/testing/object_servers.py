@@ -218,7 +218,7 @@ class CephServer(ObjectServer):
         return super().environment() | {"PATH": PROGRAM_PATH, "HOME": str(self.directory)}
 
     def _is_ready(self) -> bool:
-        """Whether an object can be written: pools are made when they are first needed, which takes seconds."""
+        """Whether an object can be written: the first one waits for pools to be made, which takes seconds."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         if not super()._is_ready():

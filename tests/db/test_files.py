@@ -12,10 +12,19 @@ from uuid import uuid4
 import pytest
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.filestore import LocalFileStore
 from meteorpi_model import FileRecord, FileRecordSearch, Meta, NSString
-from meteorpi_model.errors import ConflictError, CorruptContentError, NotFoundError, StoreFullError
+from meteorpi_model.errors import (
+    ConflictError,
+    CorruptContentError,
+    NotFoundError,
+    StoreFullError,
+    UnavailableError,
+)
 from tests.conftest import OpenDatabase
 from tests.db.making import CAMERA, CONTENT, add_file, add_status, at, new_file, register, stored_ids
+
+pytestmark = pytest.mark.stores("local", "s3")
 
 
 @pytest.mark.contract(
@@ -28,6 +37,7 @@ from tests.db.making import CAMERA, CONTENT, add_file, add_status, at, new_file,
     "3.4/accessors",
     "B-04",
 )
+@pytest.mark.stores("local")
 def test_registered_file_is_moved_into_the_store_and_read_back_the_same(
     db: MeteorDatabase, tmp_path: Path
 ) -> None:
@@ -210,7 +220,22 @@ def test_any_other_name_is_only_a_name(db: MeteorDatabase, name: str) -> None:
     record = db.add_file(type(new)(**(vars(new) | {"file_name": name})), [CONTENT])
 
     assert db.get_file(record.file_id).file_name == name  # type: ignore[arg-type, union-attr]
-    assert record.get_path() == db.file_path_for_id(record.file_id)  # type: ignore[arg-type]
+    assert record.file_id is not None
+    with db.store.local_path(record.file_id) as path:
+        assert path.read_bytes() == CONTENT
+    if isinstance(db.store, LocalFileStore):
+        assert record.get_path() == db.file_path_for_id(record.file_id)
+
+
+@pytest.mark.contract("S-110")
+@pytest.mark.stores("s3")
+def test_a_store_without_paths_names_the_other_way(db: MeteorDatabase) -> None:
+    add_status(db)
+    record = add_file(db)
+    assert record.file_id is not None
+
+    with pytest.raises(UnavailableError, match="local_path"):
+        db.file_path_for_id(record.file_id)
 
 
 def test_file_added_twice_under_one_id_is_one_file(db: MeteorDatabase, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from meteorpi_model.errors import ConflictError, DigestMismatchError
 from tests.conftest import OpenDatabase
 from tests.db.making import CONTENT, StandingClock, add_status, at, imported_event, status_of, stored_ids
 
+pytestmark = pytest.mark.stores("local", "s3")
+
 
 @pytest.fixture
 def db(open_database: OpenDatabase) -> MeteorDatabase:

@@ -8,11 +8,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.filestore.s3 import S3FileStore
+from meteorpi_db.filestore.s3.bucket import Bucket
 from meteorpi_db.integrity import ORPHAN_GRACE
 from meteorpi_model import now
 from meteorpi_model.errors import CorruptContentError
 from tests.conftest import OpenDatabase
 from tests.db.making import CONTENT, StandingClock, add_file, add_status, stored_ids
+
+pytestmark = pytest.mark.stores("local", "s3")
 
 
 @pytest.fixture
@@ -36,6 +40,9 @@ def file_id_of(db: MeteorDatabase, minute: float = 0, content: bytes = CONTENT) 
 
 def tear(db: MeteorDatabase, file_id: UUID, content: bytes) -> None:
     """Change bytes behind the back of the node, as a failing disk does."""
+    if isinstance(db.store, S3FileStore):
+        Bucket(db.store.options).put(db.store.options.key(file_id.hex), content, {})
+        return
     path = db.file_path_for_id(file_id)
     path.chmod(0o600)
     path.write_bytes(content)
@@ -123,6 +130,7 @@ def test_content_without_record_is_removed_once_it_is_old(db: MeteorDatabase, cl
 
 
 @pytest.mark.contract("issue-2.3")
+@pytest.mark.stores("local")
 def test_left_over_temporary_files_are_removed(db: MeteorDatabase) -> None:
     file_id = file_id_of(db)
     left_over = db.file_path_for_id(file_id).with_name(f".incoming-{uuid4().hex}-{uuid4().hex}")

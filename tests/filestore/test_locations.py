@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +18,7 @@ from meteorpi_db.filestore import (
     open_file_store,
     shown_location,
 )
+from meteorpi_db.filestore.s3 import S3FileStore, S3Options
 from meteorpi_db.testing.filestore_samples import CONTENT, read
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError
 
@@ -68,9 +71,53 @@ def test_memory_url_takes_a_limit() -> None:
 
 
 @pytest.mark.contract("B.2/s3")
-def test_s3_names_what_is_missing() -> None:
+def test_s3_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "meteorpi_db.filestore.s3", None)
+
     with pytest.raises(ConfigurationError, match=r"meteorpi\[s3\]"):
         open_file_store("s3://bucket/prefix?endpoint=https://example.org&region=x")
+
+
+@pytest.mark.contract("B.2/s3", "S-130", "S-112")
+def test_s3_url_takes_options() -> None:
+    store = open_file_store(
+        "s3://key:se%2Fcret@bucket/a/b%20c/?endpoint=https://example.org:9000&region=x&part_size=6000000"
+        "&storage_class=COLD&attempts=2&conditional=no&addressing=virtual"
+    )
+
+    assert isinstance(store, S3FileStore)
+    assert store.options == S3Options(
+        bucket="bucket",
+        prefix="a/b c",
+        endpoint="https://example.org:9000",
+        region="x",
+        part_size=6_000_000,
+        storage_class="COLD",
+        attempts=2,
+        conditional="no",
+        addressing="virtual",
+        access_key="key",
+        secret_key="se/cret",
+    )
+    for shown in (store.location, repr(store), repr(store.options)):
+        assert "cret" not in shown
+    again = open_file_store(store.location)
+    assert isinstance(again, S3FileStore)
+    assert again.options == replace(store.options, access_key=None, secret_key=None)
+
+
+@pytest.mark.contract("S-130")
+def test_s3_credentials_come_from_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "keys"
+    path.write_text("[station]\naws_access_key_id = OURS\naws_secret_access_key = secret\n")
+
+    store = open_file_store(f"s3://bucket?credentials={path}&profile=station&region=x")
+
+    url = store.url(uuid4())
+    assert url is not None
+    assert "Credential=OURS" in url
 
 
 @pytest.mark.contract("B.2/local", "B.2/memory")
@@ -93,6 +140,15 @@ def test_s3_names_what_is_missing() -> None:
         "memory:?limit=few",
         "memory:?limit=-5",
         "ftp://host/path",
+        "s3:",
+        "s3:///prefix",
+        "s3://bucket?part_size=1000",
+        "s3://bucket?attempts=0",
+        "s3://bucket?conditional=maybe",
+        "s3://bucket?addressing=any",
+        "s3://bucket?encryption=rot13",
+        "s3://bucket?credentials=/nowhere/at/all",
+        "s3://bucket?colour=red",
         "file:///p?fallback=ftp://host/path",
     ],
 )
@@ -132,10 +188,10 @@ def test_fallback_holds_what_was_stored_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "location",
     [
-        "s3://user:hunter2@bucket/p",
+        "s3://user:hunter2@bucket/p?colour=red",
         "s3://bucket/p?secret=hunter2&region=eu",
         "ftp://user:hunter2@host/p?token=hunter2",
-        "file:///p?fallback=s3%3A%2F%2Fuser%3Ahunter2%40bucket",
+        "file:///p?fallback=s4%3A%2F%2Fuser%3Ahunter2%40bucket",
         "file:///p?key=hunter2",
         "file://user:hunter2@host/p",
         "memory:?limit=5&password=hunter2",

@@ -20,6 +20,8 @@ from tests.ingest.trees import counts, held_files, tree_state
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
 
+pytestmark = pytest.mark.stores("local", "s3")
+
 MAIN = "FTPdetectinfo_UK0006_20220914_185543_087124.txt"
 MANUAL = "FTPdetectinfo_UK0006_20220914_194911_205_0079616_manual.txt"
 START = datetime(2022, 9, 14, 18, 55, 43, 87000)

@@ -40,8 +40,10 @@ def station(db: MeteorDatabase) -> MeteorDatabase:
 
 
 @pytest.fixture
-def hub(open_database: OpenDatabase, new_database: Callable[[], str], tmp_path: Path) -> Iterator[Hub]:
-    db = open_database(new_database(), file_store_path=str(tmp_path / "hub_files"))
+def hub(
+    open_database: OpenDatabase, new_database: Callable[[], str], file_store_at: Callable[[str], str]
+) -> Iterator[Hub]:
+    db = open_database(new_database(), file_store_path=file_store_at("hub_files"))
     with Hub(db).serving() as hub:
         yield hub
 
@@ -54,6 +56,7 @@ def exporter(station: MeteorDatabase) -> Iterator[MeteorExporter]:
 
 
 @pytest.mark.contract("6.3/transcript", "issue-2.5", "B-31")
+@pytest.mark.stores("local", "s3")
 def test_night_arrives_whole(
     station: MeteorDatabase, hub: Hub, exporter: MeteorExporter, tmp_path: Path
 ) -> None:
