@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DB ?= sqlite
 WORKERS ?= 2
 SOURCES := meteorpi_model meteorpi_db meteorpi_client meteorpi_server tests tools benches wsgi setup.py
-DEV_EXTRAS := dev,archive,firebird,postgresql,s3,fastcgi,images,demo,pandas
+DEV_EXTRAS := dev,archive,firebird,postgresql,redis,s3,fastcgi,images,demo,pandas
 
 .PHONY: help venv demo test lint format bench docs conformance clean
 
@@ -43,7 +43,7 @@ endif
 	@$(BIN)/meteorpi demo --db '$(DB)' $(if $(ONCE),--once) $(if $(DATA),--data '$(DATA)')
 
 test: venv
-	@tools/system-packages firebird postgresql apache lighttpd nginx network systemd prometheus curl zip ceph
+	@tools/system-packages firebird postgresql apache lighttpd nginx network systemd prometheus curl zip ceph redis
 	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: venv

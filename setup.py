@@ -20,7 +20,11 @@ CORE = [
 EXTRAS = {
     "firebird": ["fdb>=2.0.4,<3", "sqlalchemy-firebird>=2.2,<2.3"],
     "postgresql": ["psycopg[binary]>=3.2,<4"],
-    "s3": ["boto3>=1.36"],
+    "s3": [
+        "boto3>=1.36",
+        "botocore>=1.36",  # comes with it; its errors have to be known
+    ],
+    "redis": ["redis>=5"],  # what the processes and machines of a node share beside the database
     "apache": ["mod-wsgi>=5"],
     "fastcgi": ["flup>=1.0.3,<2"],
     "worker": ["huey[redis]>=2.5"],

@@ -33,6 +33,7 @@ from tests.object_stores import (  # noqa: F401 - fixtures
     rclone_server,
     shared_bucket,
 )
+from tests.redis_servers import redis_server  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from meteorpi_db import MeteorDatabase
