@@ -13,6 +13,8 @@
     ├── ConflictError                        the same identity exists with other content
     ├── DigestMismatchError                  bytes do not have the announced digest
     │   └── IncompleteBodyError              fewer (or more) bytes came than were announced
+    ├── PreconditionFailedError              the object is not in the state that a request demands
+    ├── QuotaReachedError                    an account has no room, or has read what it may read
     ├── TooLargeError                        more bytes than the limit
     ├── CorruptContentError                  held content no longer has its recorded digest
     ├── BackupDamagedError                   a backup is not what was written
@@ -128,6 +130,21 @@ class IncompleteBodyError(DigestMismatchError):
     """The body ended early or ran over its announced length; nothing was stored."""
 
     code = "incomplete-body"
+
+
+class PreconditionFailedError(MeteorError):
+    """A condition of the request does not hold; the context has the present ``tag`` where there is one."""
+
+    code = "precondition-failed"
+
+
+class QuotaReachedError(MeteorError):
+    """An account, or a prefix, has no room for this upload.
+
+    The context has ``quota``, ``size`` (used now) and ``requested`` in bytes, and ``prefix`` when that is full.
+    """
+
+    code = "quota-reached"
 
 
 class TooLargeError(MeteorError):

@@ -19,6 +19,7 @@ from meteorpi_db.dialects.base import (
 from meteorpi_db.dialects.choice import backend_for
 from meteorpi_db.dialects.column_types import (
     Amount,
+    AsciiText,
     ExactText,
     HexDigest,
     Identifier,
@@ -31,6 +32,7 @@ __all__ = [
     "ASCENDING_ONLY",
     "DESCENDING_ONLY",
     "Amount",
+    "AsciiText",
     "Backend",
     "ConnectionLostError",
     "ConstraintError",

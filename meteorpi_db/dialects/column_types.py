@@ -52,6 +52,7 @@ class ExactText(TypeDecorator[str]):
 
     impl = String
     cache_ok = True
+    bytes_per_character = UTF8_BYTES
 
     def __init__(self, length: int) -> None:
         super().__init__(length)
@@ -60,7 +61,7 @@ class ExactText(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose the column type of the engine in use."""
         if dialect.name == "firebird":
-            return dialect.type_descriptor(_octets(self.length * UTF8_BYTES))
+            return dialect.type_descriptor(_octets(self.length * self.bytes_per_character))
         if dialect.name == "postgresql":
             return dialect.type_descriptor(String(self.length, collation="C"))
         return dialect.type_descriptor(String(self.length))
@@ -77,6 +78,19 @@ class ExactText(TypeDecorator[str]):
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         """Give text; Firebird hands OCTETS over as bytes."""
         return value.decode() if isinstance(value, bytes) else value
+
+
+class AsciiText(ExactText):
+    """The same for text of ASCII characters, which Firebird can index to four times the length."""
+
+    cache_ok = True
+    bytes_per_character = 1
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """Check the limits, the alphabet among them."""
+        if value is not None and not value.isascii():
+            raise InvalidDocumentError("text with other characters than those of ASCII")
+        return super().process_bind_param(value, dialect)
 
 
 class HexDigest(ExactText):

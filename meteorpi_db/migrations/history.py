@@ -14,6 +14,7 @@ from sqlalchemy import MetaData
 
 from meteorpi_db import tables
 from meteorpi_db.archives import tables as archive_tables
+from meteorpi_db.blocks import tables as block_tables
 from meteorpi_db.migrations.editor import SchemaEditor
 
 FIRST_VERSION = 1
@@ -61,5 +62,13 @@ def _add_archives(editor: SchemaEditor) -> None:
         editor.create_table(table)
 
 
-STEPS: tuple[Step, ...] = (Step("archives: clients, tickets and their queue", _add_archives),)
+def _add_blocks(editor: SchemaEditor) -> None:
+    for table in block_tables.TABLES:
+        editor.create_table(table)
+
+
+STEPS: tuple[Step, ...] = (
+    Step("archives: clients, tickets and their queue", _add_archives),
+    Step("blocks: accounts, prefixes and objects", _add_blocks),
+)
 SCHEMA = Schema(tables.metadata, STEPS)
