@@ -392,5 +392,9 @@ class FileStore(ABC):
         """A URL that lets its holder read (or PUT) the content directly, None when there is no such thing."""
         return None
 
+    def remote_time(self) -> datetime | None:
+        """What time it is where the contents are kept, naive UTC; None where nobody there can be asked."""
+        return None
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.location!r})"

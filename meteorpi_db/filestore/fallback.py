@@ -145,6 +145,10 @@ class FallbackFileStore(FileStore):
         """Bytes that can still be written."""
         return self.primary.free_bytes()
 
+    def remote_time(self) -> datetime | None:
+        """See :meth:`FileStore.remote_time`; where new contents go."""
+        return self.primary.remote_time()
+
     def check(self, *, probe: bool = False) -> None:
         """See :meth:`FileStore.check`; the fallback is only read."""
         self.primary.check(probe=probe)

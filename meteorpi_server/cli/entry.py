@@ -57,6 +57,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "prune": "pruning",
     "import-original": "originals",
     "verify": "verifying",
+    "store": "store",
     "archive": "archive",
     "backup": "backup",
     "restore": "backup",

@@ -1,4 +1,4 @@
-"""Kinds of arguments that several commands take: times, ids, metadata, regions."""
+"""Kinds of arguments that several commands take: times, ids, metadata, regions, sizes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from meteorpi_model.values import parse_hex_id
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgG]?)")
+_SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _AGO_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _CONSTRAINT = re.compile(r"(?P<key>[^<>=]+?)(?P<sign><=|>=|=)(?P<value>.*)", re.DOTALL)
 
@@ -81,6 +83,19 @@ def read_region(text: str) -> list[float]:
     return [float(number) for pair in pairs for number in pair]
 
 
+def read_size(text: str) -> int:
+    """A number of bytes: ``500000``, or ``500k``, ``2.5M``, ``1G`` in units of 1000.
+
+    Raises:
+        ValueError: it is none, or less than one byte.
+    """
+    found = _SIZE.fullmatch(text)
+    size = int(float(found[1]) * _SIZE_UNITS[found[2].lower()]) if found else 0
+    if size < 1:
+        raise ValueError(f"{text!r} is not a number of bytes such as 500000, 500k or 2.5M")
+    return size
+
+
 class _Parameter(click.ParamType[Any]):
     def __init__(self, name: str, read: Callable[[str], object]) -> None:
         self.name = name
@@ -102,3 +117,4 @@ ID = _Parameter("id", parse_hex_id)
 TYPE = _Parameter("type", NSString.from_string)
 CONSTRAINT = _Parameter("condition", read_constraint)
 REGION = _Parameter("corners", read_region)
+SIZE = _Parameter("size", read_size)

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -326,6 +327,13 @@ class Bucket:
             return self._connected().generate_presigned_url(
                 operation, Params=parameters, ExpiresIn=expires_seconds, HttpMethod=method
             )
+
+    def remote_time(self) -> datetime | None:
+        """What time it is by the clock of the service, naive UTC; None when it does not tell."""
+        with asking("look for the bucket"):
+            answer = self._connected().head_bucket(Bucket=self._name)
+        stated = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return None if stated is None else _naive(parsedate_to_datetime(stated))
 
     def check(self) -> None:
         """Return when the bucket is there and can be used.

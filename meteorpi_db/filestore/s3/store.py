@@ -190,6 +190,10 @@ class S3FileStore(FileStore):
         headers = {name: text for name, text in names.items() if text is not None and method == "GET"}
         return self._bucket.presigned(self._key(file_id), method, expires_seconds, headers)
 
+    def remote_time(self) -> datetime | None:
+        """See :meth:`FileStore.remote_time`; to the second, since that is what services tell."""
+        return self._bucket.remote_time()
+
     def find_stored(self, file_id: UUID) -> StoredContent | None:
         """Facts of a complete content, None when none is held; reads it where nobody kept them."""
         found = self.stat(file_id)
