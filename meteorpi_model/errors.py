@@ -20,6 +20,7 @@
     ├── BackupDamagedError                   a backup is not what was written
     ├── StoreFullError                       no room in the file store
     ├── UnavailableError                     database or store cannot answer now; try again
+    │   └── AccountingUnavailableError       nobody can say now what an account may do
     ├── WorkStoppedError                     this process must stop what it does; nothing is wrong with it
     ├── ConfigurationError                   a setting or an installation step is missing or wrong
     │   └── SchemaVersionError               the database belongs to another version of the software
@@ -141,7 +142,8 @@ class PreconditionFailedError(MeteorError):
 class QuotaReachedError(MeteorError):
     """An account, or a prefix, has no room for this upload.
 
-    The context has ``quota``, ``size`` (used now) and ``requested`` in bytes, and ``prefix`` when that is full.
+    The context has ``quota``, ``size`` (used now) and ``requested`` in bytes, and ``prefix`` when that one is
+    full.
     """
 
     code = "quota-reached"
@@ -178,6 +180,15 @@ class UnavailableError(MeteorError):
 
     code = "unavailable"
     retryable = True
+
+
+class AccountingUnavailableError(UnavailableError):
+    """Nobody can say now whose credentials these are, or what the account may use.
+
+    The context has ``retry_after_seconds``, when it is worth asking again.
+    """
+
+    code = "accounting-unavailable"
 
 
 class WorkStoppedError(MeteorError):

@@ -49,6 +49,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "peer": 502,
     "corrupt": 503,
     "unavailable": 503,
+    "accounting-unavailable": 503,
     "store-full": 507,
 }
 """HTTP status of each problem code that one of our own errors can have."""
@@ -125,8 +126,11 @@ def answer_error(error: MeteorError) -> Response:
     if isinstance(error, InvalidDocumentError):
         errors = [{"pointer": error.pointer, "detail": error.detail}]
     response = problem(status, error.code, detail, entity_id=_entity_id(error), errors=errors)
+    wait_seconds = error.context.get("retry_after_seconds")
     if isinstance(error, TooManyAttemptsError):
-        response.headers["Retry-After"] = str(max(1, error.retry_after_seconds))
+        wait_seconds = error.retry_after_seconds
+    if isinstance(wait_seconds, int):
+        response.headers["Retry-After"] = str(max(1, wait_seconds))
     return response
 
 
