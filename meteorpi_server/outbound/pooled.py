@@ -61,7 +61,14 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-class _Pools(urllib3.PoolManager):
+class PacedPools(urllib3.PoolManager):
+    """Pools of connections whose answers have to keep a pace, see :class:`.pacing.Pace`.
+
+    Args:
+        timeouts: how long an answer may take.
+        context: says which certificates are trusted.
+    """
+
     def __init__(self, timeouts: Timeouts, context: ssl.SSLContext) -> None:
         super().__init__(POOLS, maxsize=IDLE_CONNECTIONS, ssl_context=context)
         self.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
@@ -88,7 +95,7 @@ class PooledTransport(Transport):
 
     def __init__(self, timeouts: Timeouts | None = None, *, ca_file: str | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
-        self._pools = _Pools(self._timeouts, trusting(ca_file))
+        self._pools = PacedPools(self._timeouts, trusting(ca_file))
 
     def send(self, hop: Hop) -> Reply:
         """Make the request; a connection that the source closed while it was idle is opened again."""
