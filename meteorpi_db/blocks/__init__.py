@@ -10,6 +10,7 @@
 :mod:`.changes`          uploads and removals, each one transaction
 :mod:`.reservations`     room kept for uploads under way
 :mod:`.contents`         contents that objects name
+:mod:`.sweeping`         removing what nothing names any more
 :mod:`.events`           what happened, in order
 :mod:`.listing`          pages of objects and folders
 :mod:`.traffic`          bytes read

@@ -41,15 +41,17 @@ def release(connection: Connection, content_id: UUID, now: int) -> None:
     connection.execute(unused.values(released_at=now))
 
 
-def released(connection: Connection, limit: int) -> list[UUID]:
-    """Contents whose bytes may be removed, those first that wait longest."""
-    statement = (
-        select(_CONTENT.c.content_id)
-        .where(_CONTENT.c.released_at.is_not(None), _CONTENT.c.uses == 0)
-        .order_by(_CONTENT.c.released_at)
-        .limit(limit)
-    )
-    return list(connection.execute(statement).scalars())
+def released(connection: Connection, limit: int, before: int | None = None) -> list[UUID]:
+    """Contents whose bytes may be removed, those first that wait longest.
+
+    Args:
+        limit: how many at most.
+        before: only those released earlier than this, in milliseconds; None for all.
+    """
+    is_due = _CONTENT.c.released_at.is_not(None) if before is None else _CONTENT.c.released_at < before
+    statement = select(_CONTENT.c.content_id).where(is_due, _CONTENT.c.uses == 0)
+    ordered = statement.order_by(_CONTENT.c.released_at, _CONTENT.c.content_id).limit(limit)
+    return list(connection.execute(ordered).scalars())
 
 
 def forget(connection: Connection, content_ids: Iterable[UUID]) -> None:

@@ -51,6 +51,11 @@ def give_back(connection: Connection, upload_id: str) -> None:
     connection.execute(delete(_UPLOAD).where(_UPLOAD.c.upload_id == upload_id))
 
 
+def forget_lapsed(connection: Connection, now: int) -> int:
+    """Remove the rows of uploads whose time is over; gives their number."""
+    return connection.execute(delete(_UPLOAD).where(_UPLOAD.c.expires_at <= now)).rowcount
+
+
 def reserved_of(connection: Connection, account_id: str, now: int, but: str = "") -> int:
     """Bytes reserved by an account for its uploads, leaving out the upload `but`."""
     return _sum(connection, _UPLOAD.c.account_id == account_id, now, but)

@@ -102,6 +102,7 @@ block_content = Table(
     Column("verified_at", BigInteger),
     Column("is_corrupt", Boolean(create_constraint=False), nullable=False, default=False),
     Index("ix_block_content_released", "released_at", info=ASCENDING_ONLY),
+    Index("ix_block_content_sha256", "sha256", info=ASCENDING_ONLY),
 )
 
 block_object = Table(
