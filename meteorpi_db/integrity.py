@@ -3,104 +3,87 @@
 ========== ========================================= ====================================================
 finding    what it is                                repaired by
 ========== ========================================= ====================================================
-missing    a record whose content is gone            copying an equal content of another record, else
-                                                     marking it: reads say so until it is back
+missing    a record whose content is gone            copying an equal content, see
+                                                     :mod:`meteorpi_db.mending`, else marking it: reads
+                                                     say so until it is back
 torn       a content that is not the recorded one    as above
+unreadable a content that the store cannot give,     nobody: reads say so
+           while it gives others
 recovered  a marked record whose content is right    clearing the mark
            again
-orphaned   a content without a record                removing it, once it is older than a grace time
+orphaned   a content without a record                removing it, see :mod:`meteorpi_db.sweeping`
 temporary  left over from writers that died          removing it, once it is older than an hour
 ========== ========================================= ====================================================
 
-An orphan may be an upload whose record follows, therefore the grace time. Records are never deleted: their
-content may come back, from a backup or from the camera.
+Records are never deleted: their content may come back, from a backup or from the camera. Contents are read
+beginning with what was not read for the longest time, and when that was is noted as it goes on, so a run that
+was interrupted is continued by the next.
+
+Source: `verify` in B.6, and S-140 of the storage contract.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+import heapq
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
+from typing import Final
 from uuid import UUID
 
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore
-from meteorpi_db.records import announcements, contents, files
-from meteorpi_db.records.files import ContentRow
+from meteorpi_db.filestore.pacing import Pace, StoppedError
+from meteorpi_db.integrity_report import VerifyPlan, VerifyReport
+from meteorpi_db.ledgers import LEDGERS, Ledger, RecordedContent
+from meteorpi_db.mending import Mender
+from meteorpi_db.sweeping import ORPHAN_GRACE, Sweeper
 from meteorpi_model import utc_datetime_to_milliseconds
-from meteorpi_model.errors import NotFoundError
+from meteorpi_model.errors import UnavailableError
 
-logger = logging.getLogger("meteorpi.db.integrity")
+__all__ = ["ORPHAN_GRACE", "Progress", "Verifier", "VerifyPlan", "VerifyReport"]
 
-ORPHAN_GRACE = timedelta(hours=24)
-_PAGE = 1000
+_PAGE: Final = 500
+_NOTED_CONTENTS: Final = 100
+_NOTED_BYTES: Final = 64 << 20
+"""That contents are right is noted after so many of them, or so many bytes: a commit has its price."""
 
 Progress = Callable[[int, int], object]
 """Called with the numbers of records looked at so far and in all."""
 
 
-@dataclass(kw_only=True)
-class VerifyReport:
-    """What was found, and what was done about it.
+class _Turns:
+    """Contents of one ledger in the order in which they are looked at: 24 bytes of memory each."""
 
-    Attributes:
-        records: number of records looked at.
-        is_deep: every content was read, not only looked at.
-        missing, torn: ids of records; the mended ones are not among them.
-        mended, recovered: ids of records whose content was copied from an equal one, or was right again.
-        orphaned: ids of contents without a record, older than the grace time.
-        waiting: number of younger ones, which may be uploads under way.
-        temporary: number of left-over temporary files; without repair they are not counted.
-        is_repaired: whether what can be mended was mended.
-    """
+    def __init__(self, ledger: Ledger, order: Iterator[tuple[int, UUID]]) -> None:
+        self.ledger = ledger
+        self._times = array("q")
+        self._ids = bytearray()
+        for time, content_id in order:
+            self._times.append(time)
+            self._ids += content_id.bytes
 
-    records: int = 0
-    is_deep: bool = False
-    missing: list[UUID] = field(default_factory=list)
-    torn: list[UUID] = field(default_factory=list)
-    mended: list[UUID] = field(default_factory=list)
-    recovered: list[UUID] = field(default_factory=list)
-    orphaned: list[UUID] = field(default_factory=list)
-    waiting: int = 0
-    temporary: int = 0
-    is_repaired: bool = False
+    def __len__(self) -> int:
+        return len(self._times)
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is wrong now: records without their content stay wrong also after a repair."""
-        return (
-            not self.missing and not self.torn and (self.is_repaired or not (self.orphaned or self.recovered))
-        )
-
-    def as_dict(self) -> dict[str, object]:
-        """For people and scripts; ids as hex."""
-        listed = {
-            name: [entity_id.hex for entity_id in getattr(self, name)]
-            for name in ("missing", "torn", "mended", "recovered", "orphaned")
-        }
-        return {
-            "records": self.records,
-            "deep": self.is_deep,
-            **listed,
-            "waiting": self.waiting,
-            "temporary": self.temporary,
-            "repaired": self.is_repaired,
-            "clean": self.is_clean,
-        }
+    def of(self, rank: int) -> Iterator[tuple[int, int, int, UUID]]:
+        """Time, `rank`, position and id of each; no two are equal, so they can be merged."""
+        for position, time in enumerate(self._times):
+            yield time, rank, position, UUID(bytes=bytes(self._ids[16 * position : 16 * position + 16]))
 
 
 class Verifier:
-    """One run over all records and contents.
+    """One run over records and contents.
 
     Args:
         transactions: the database.
         store: the contents.
         now: the time.
-        deep: read every content and compare its SHA-256, in place of sizes only.
-        repair: mend what can be mended.
-        orphan_grace: age from which a content without record is left over.
+        plan: what is to be done.
+        ledgers: what is recorded of this store.
+        others: further stores where the right bytes may be.
+        pace: limits the bytes read, and can end the work.
     """
 
     def __init__(
@@ -108,122 +91,161 @@ class Verifier:
         transactions: Transactions,
         store: FileStore,
         now: datetime,
+        plan: VerifyPlan | None = None,
         *,
-        deep: bool = False,
-        repair: bool = False,
-        orphan_grace: timedelta = ORPHAN_GRACE,
+        ledgers: Sequence[Ledger] = LEDGERS,
+        others: Sequence[FileStore] = (),
+        pace: Pace | None = None,
     ) -> None:
         self._transactions = transactions
         self._store = store
         self._now = now
         self._now_milliseconds = utc_datetime_to_milliseconds(now)
-        self._deep = deep
-        self._repair = repair
-        self._grace = orphan_grace
+        self._plan = plan or VerifyPlan()
+        self._ledgers = ledgers
+        self._pace = pace or Pace()
+        self._mender = Mender(transactions, store, ledgers, others, self._pace)
+        self._sound: dict[Ledger, list[UUID]] = {ledger: [] for ledger in ledgers}
+        self._sound_bytes = 0
 
     def run(self, progress: Progress | None = None) -> VerifyReport:
-        """Look at everything."""
-        report = VerifyReport(is_deep=self._deep, is_repaired=self._repair)
-        with self._transactions.reading() as connection:
-            total = files.count(connection)
-        for row in self._content_rows():
-            self._check_record(row, report)
+        """Look at everything that the plan asks for.
+
+        Raises:
+            UnavailableError: the database or the store does not answer; what was found so far is noted.
+        """
+        plan = self._plan
+        report = VerifyReport(is_deep=plan.deep, is_repaired=plan.repair, is_swept=plan.sweep)
+        try:
+            self._check_records(report, progress)
+        except StoppedError:
+            report.is_interrupted = True
+        finally:
+            self._note_sound()
+        if not report.is_interrupted:
+            self._check_orphans(report)
+        return report
+
+    def _check_records(self, report: VerifyReport, progress: Progress | None) -> None:
+        turns = self._turns()
+        total = sum(map(len, turns))
+        if self._plan.most is not None:
+            total = min(total, self._plan.most)
+        for ledger, content in self._contents(turns, total):
+            self._pace.take(0)
+            self._check_record(ledger, content, report)
             report.records += 1
             if progress is not None:
                 progress(report.records, max(total, report.records))
-        self._check_orphans(report)
-        if self._repair:
-            report.temporary = self._store.sweep(now=self._now).removed
-        return report
 
-    def _content_rows(self) -> Iterator[ContentRow]:
-        last = 0
-        while True:
+    def _turns(self) -> list[_Turns]:
+        plan, since = self._plan, None
+        if plan.since is not None:
+            since = utc_datetime_to_milliseconds(plan.since)
+        with self._transactions.reading() as connection:
+            return [
+                _Turns(
+                    ledger,
+                    ledger.oldest_first(connection, since, plan.most)
+                    if plan.deep
+                    else ledger.in_order(connection),
+                )
+                for ledger in self._ledgers
+            ]
+
+    def _contents(self, turns: Sequence[_Turns], total: int) -> Iterator[tuple[Ledger, RecordedContent]]:
+        order = islice(heapq.merge(*(each.of(rank) for rank, each in enumerate(turns))), total)
+        while page := list(islice(order, _PAGE)):
             with self._transactions.reading() as connection:
-                rows = files.content_rows_from(connection, last, _PAGE)
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1].pk
+                recorded = [
+                    each.ledger.rows(
+                        connection, [content_id for _, its, _, content_id in page if its == rank]
+                    )
+                    for rank, each in enumerate(turns)
+                ]
+            for _, rank, _, content_id in page:
+                if content_id in recorded[rank]:  # else it was deleted
+                    yield turns[rank].ledger, recorded[rank][content_id]
 
-    def _check_record(self, row: ContentRow, report: VerifyReport) -> None:
-        finding = self._finding(row)
-        if finding is None:
-            if row.is_corrupt and self._is_right(row):
-                self._note(row, report.recovered, is_corrupt=False)
-        elif self._still_held(row):
-            self._note(row, report.missing if finding == "missing" else report.torn, is_corrupt=True)
-            if self._repair and self._mend(row):
-                (report.missing if finding == "missing" else report.torn).remove(row.file_id)
-                self._note(row, report.mended, is_corrupt=False)
+    def _check_record(self, ledger: Ledger, content: RecordedContent, report: VerifyReport) -> None:
+        try:
+            finding = self._finding(content)
+        except UnavailableError:
+            self._store.check()  # raises when it is not only this content
+            finding = "unreadable"
+        if finding == "unreadable":
+            report.unreadable.append(content.content_id)
+        elif finding is not None:
+            self._treat(ledger, content, report.missing if finding == "missing" else report.torn, report)
+        elif content.is_corrupt:
+            if self._plan.deep or self._is_right(content):
+                self._note(ledger, content, report.recovered, is_corrupt=False)
+        elif self._plan.deep:
+            self._add_sound(ledger, content)
+        if self._plan.deep and finding is None:
+            report.read_bytes += content.facts.size
 
-    def _finding(self, row: ContentRow) -> str | None:
-        stat = self._store.stat(row.file_id)
+    def _finding(self, content: RecordedContent) -> str | None:
+        stat, facts = self._store.stat(content.content_id), content.facts
         if stat is None:
             return "missing"
-        if stat.size != row.facts.size or (stat.sha256 or row.facts.sha256) != row.facts.sha256:
+        if stat.size != facts.size or (stat.sha256 or facts.sha256) != facts.sha256:
             return "torn"
-        return "torn" if self._deep and not self._is_right(row) else None
+        return "torn" if self._plan.deep and not self._is_right(content) else None
 
-    def _is_right(self, row: ContentRow) -> bool:
-        try:
-            return self._store.digests_of(row.file_id).sha256 == row.facts.sha256
-        except NotFoundError:
-            return False
+    def _treat(
+        self, ledger: Ledger, content: RecordedContent, findings: list[UUID], report: VerifyReport
+    ) -> None:
+        if not self._still_held(ledger, content):
+            return  # a record that was deleted while we looked has no content rightly
+        self._note(ledger, content, findings, is_corrupt=True)
+        if self._plan.repair and self._mender.mend(content):
+            findings.remove(content.content_id)
+            self._note(ledger, content, report.mended, is_corrupt=False)
 
-    def _mend(self, row: ContentRow) -> bool:
-        """Copy the content from another record that was registered with the same bytes (S-140)."""
+    def _is_right(self, content: RecordedContent) -> bool:
+        return self._mender.is_right(self._store, content.content_id, content.facts.sha256)
+
+    def _still_held(self, ledger: Ledger, content: RecordedContent) -> bool:
         with self._transactions.reading() as connection:
-            twins = files.contents_equal_to(connection, row)
-        for twin in twins:
-            if self._is_right(twin):
-                with self._store.open(twin.file_id) as chunks:
-                    contents.bring_back(self._store, row, chunks)
-                logger.info("content mended file_id=%s from=%s", row.file_id.hex, twin.file_id.hex)
-                return True
-        return False
+            return bool(ledger.rows(connection, [content.content_id]))
 
-    def _still_held(self, row: ContentRow) -> bool:
-        """A record that was deleted while we looked has no content rightly."""
-        with self._transactions.reading() as connection:
-            return files.pk_of(connection, row.file_id) is not None
-
-    def _note(self, row: ContentRow, findings: list[UUID], *, is_corrupt: bool) -> None:
-        findings.append(row.file_id)
-        if self._repair:
+    def _note(
+        self, ledger: Ledger, content: RecordedContent, findings: list[UUID], *, is_corrupt: bool
+    ) -> None:
+        findings.append(content.content_id)
+        if self._plan.repair:
             self._transactions.write(
-                lambda c: contents.mark_corrupt(c, row.file_id, is_corrupt, self._now_milliseconds)
+                lambda c: ledger.mark(c, content.content_id, is_corrupt, self._now_milliseconds)
+            )
+
+    def _add_sound(self, ledger: Ledger, content: RecordedContent) -> None:
+        noted = self._sound[ledger]
+        noted.append(content.content_id)
+        self._sound_bytes += content.facts.size
+        if len(noted) >= _NOTED_CONTENTS or self._sound_bytes >= _NOTED_BYTES:
+            self._note_sound()
+
+    def _note_sound(self) -> None:
+        sound = {ledger: ids for ledger, ids in self._sound.items() if ids}
+        self._sound, self._sound_bytes = {ledger: [] for ledger in self._ledgers}, 0
+        if not self._plan.repair:
+            return
+        for ledger, ids in sound.items():
+            self._transactions.write(
+                lambda c, each=ledger, its=ids: each.note_sound(c, its, self._now_milliseconds)  # type: ignore[misc]
             )
 
     def _check_orphans(self, report: VerifyReport) -> None:
-        for file_id in self._unrecorded_contents():
-            stat = self._store.stat(file_id)
-            if stat is None or self._is_recorded(file_id):
-                continue  # deleted, or registered, while we looked
-            if stat.stored_at > self._now - self._grace:
-                report.waiting += 1
-            else:
-                report.orphaned.append(file_id)
-                self._remove_orphan(file_id)
-
-    def _unrecorded_contents(self) -> Iterator[UUID]:
-        contents_held = self._store.ids()
-        while page := list(islice(contents_held, _PAGE)):
-            with self._transactions.reading() as connection:
-                recorded = files.held_ids(connection, page)
-            yield from (file_id for file_id in page if file_id not in recorded)
-
-    def _is_recorded(self, file_id: UUID) -> bool:
-        with self._transactions.reading() as connection:
-            return files.pk_of(connection, file_id) is not None
-
-    def _remove_orphan(self, file_id: UUID) -> None:
-        if not self._repair:
-            return
-        self._transactions.write(lambda connection: announcements.forget_received(connection, file_id))
-        self._store.delete(file_id)
-        logger.info("content without record removed file_id=%s", file_id.hex)
-        if self._is_recorded(file_id):  # registered in this very moment: say so at once
-            self._transactions.write(
-                lambda c: contents.mark_corrupt(c, file_id, True, self._now_milliseconds)
-            )
+        sweeper = Sweeper(
+            self._transactions,
+            self._store,
+            self._now,
+            grace=self._plan.orphan_grace,
+            ledgers=self._ledgers,
+            dry_run=not self._plan.sweep,
+            pace=self._pace,
+        )
+        swept = sweeper.run()
+        report.orphaned, report.waiting, report.temporary = swept.orphaned, swept.waiting, swept.temporary
+        report.is_interrupted = swept.is_interrupted

@@ -32,7 +32,7 @@ from meteorpi_db.backup.rows import Values, row_reader
 from meteorpi_db.backup.shape import metadata_from
 from meteorpi_db.backup.targets import require_fit_database, require_fit_key, require_fit_store, write_key
 from meteorpi_db.dialects import refresh_statistics
-from meteorpi_db.integrity import Verifier, VerifyReport
+from meteorpi_db.integrity import Verifier, VerifyPlan, VerifyReport
 from meteorpi_db.migrations import SCHEMA, Schema, ensure_schema
 from meteorpi_db.migrations.history import FIRST_VERSION
 from meteorpi_model.errors import (
@@ -168,7 +168,7 @@ class _Job:
         if key is not None and self._node.key_file is not None:
             write_key(self._node.key_file, key)
         disabled = self._load(snapshot, manifest, schema, lost)
-        verifier = Verifier(self._node.transactions, self._node.store, now, deep=True)
+        verifier = Verifier(self._node.transactions, self._node.store, now, VerifyPlan(deep=True))
         return RestoreReport(
             name=snapshot.name,
             rows=sum(facts.rows for facts in manifest.tables.values()),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from meteorpi_db import limits, reports
 from meteorpi_db.accounts import audit
@@ -18,12 +19,16 @@ from meteorpi_db.connections import open_database
 from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.exporting.secrets import SecretBox, default_key_file
 from meteorpi_db.facade.base import FacadePart
-from meteorpi_db.integrity import ORPHAN_GRACE, Progress, Verifier, VerifyReport
+from meteorpi_db.filestore import FileStore
+from meteorpi_db.filestore.pacing import Pace
+from meteorpi_db.integrity import Progress, Verifier, VerifyPlan, VerifyReport
+from meteorpi_db.ledgers import LEDGERS, LedgerFigures, RecordedContent
 from meteorpi_db.migrations.runner import schema_version
 from meteorpi_db.pruning import Pruner
 from meteorpi_db.records import contents, deletion
 from meteorpi_db.reports import DiskUsage, HourlyRate, Interval
 from meteorpi_db.retention import PruneReport, RetentionRule
+from meteorpi_db.sweeping import ORPHAN_GRACE, Sweeper, SweptReport
 from meteorpi_model import milliseconds_to_utc_datetime
 
 BACKUP_MADE: Final = "backup.make"
@@ -82,10 +87,55 @@ class UpkeepMethods(FacadePart):
             progress: called with the numbers of records looked at so far and in all.
             orphan_grace: age from which a content without record is left over.
         """
-        verifier = Verifier(
-            self.transactions, self.store, self.clock(), deep=deep, repair=repair, orphan_grace=orphan_grace
-        )
+        plan = VerifyPlan(deep=deep, repair=repair, sweep=repair, orphan_grace=orphan_grace)
+        return self.verify_contents(plan, progress=progress)
+
+    def verify_contents(
+        self,
+        plan: VerifyPlan,
+        *,
+        others: Sequence[FileStore] = (),
+        pace: Pace | None = None,
+        progress: Progress | None = None,
+    ) -> VerifyReport:
+        """Compare records and contents as far as `plan` says, and do about it what it allows.
+
+        Args:
+            plan: what is to be done.
+            others: further stores where the right bytes of a damaged content may be.
+            pace: limits the bytes read, and can end the work.
+            progress: called with the numbers of records looked at so far and in all.
+        """
+        verifier = Verifier(self.transactions, self.store, self.clock(), plan, others=others, pace=pace)
         return verifier.run(progress)
+
+    def sweep_contents(
+        self, grace: timedelta = ORPHAN_GRACE, *, dry_run: bool = False, pace: Pace | None = None
+    ) -> SweptReport:
+        """Remove contents without a record, and what dead writers left; see :mod:`meteorpi_db.sweeping`.
+
+        Args:
+            grace: age from which a content without record is left over.
+            dry_run: remove nothing.
+            pace: can end the work.
+        """
+        sweeper = Sweeper(
+            self.transactions, self.store, self.clock(), grace=grace, dry_run=dry_run, pace=pace
+        )
+        return sweeper.run()
+
+    def recorded_contents(self, content_ids: Iterable[UUID]) -> dict[UUID, RecordedContent]:
+        """What is recorded of many contents, of files and of blocks; the others are left out."""
+        wanted, found = list(content_ids), {}
+        with self.transactions.reading() as connection:
+            for ledger in LEDGERS:
+                found.update(ledger.rows(connection, wanted))
+        return found
+
+    def get_content_figures(self) -> dict[str, LedgerFigures]:
+        """How many contents there have to be, how large, and when they were verified; by what they are of."""
+        with self.transactions.reading() as connection:
+            return {ledger.name: ledger.figures(connection) for ledger in LEDGERS}
 
     def prune(
         self,

@@ -191,11 +191,6 @@ def pk_of(connection: Connection, file_id: UUID) -> int | None:
     return pk
 
 
-def count(connection: Connection) -> int:
-    """Number of all records."""
-    return int(connection.execute(select(func.count()).select_from(_FILE)).scalar_one())
-
-
 def held_ids(connection: Connection, file_ids: Iterable[UUID]) -> set[UUID]:
     """Those of `file_ids` that have a record."""
     held: set[UUID] = set()
@@ -290,18 +285,6 @@ def are_sound_since(connection: Connection, file_ids: Iterable[UUID], time: int)
         == len(chunk)
         for chunk in in_chunks(connection, set(file_ids))
     )
-
-
-def contents_equal_to(connection: Connection, row: ContentRow, limit: int = 5) -> list[ContentRow]:
-    """Contents of other records that are recorded as equal and not known to be damaged."""
-    is_equal = and_(_FILE.c.sha256 == row.facts.sha256, _FILE.c.id != row.pk, _FILE.c.is_corrupt.is_(False))
-    return [_content_from(found) for found in connection.execute(_CONTENT.where(is_equal).limit(limit))]
-
-
-def content_rows_from(connection: Connection, after_pk: int, limit: int) -> list[ContentRow]:
-    """The next `limit` contents in order of registration."""
-    statement = _CONTENT.where(_FILE.c.id > after_pk).order_by(_FILE.c.id).limit(limit)
-    return [_content_from(row) for row in connection.execute(statement)]
 
 
 _CONTENT: Select[Any] = select(

@@ -73,4 +73,4 @@ def _records(setup: Setup, wanted: bool) -> Iterator[Recorded | None]:
         yield None
         return
     with setup.open_database(create=False) as database:
-        yield lambda ids: {file_id: row.facts for file_id, row in database.content_rows(ids).items()}
+        yield lambda ids: {file_id: row.facts for file_id, row in database.recorded_contents(ids).items()}
