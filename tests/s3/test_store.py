@@ -18,6 +18,7 @@ import requests
 
 from meteorpi_db.filestore.s3 import S3FileStore, S3Options, bucket, writing
 from meteorpi_db.filestore.s3.bucket import Bucket
+from meteorpi_db.filestore.s3.connecting import connect
 from meteorpi_db.testing.filestore_samples import (
     CONTENT,
     LARGE,
@@ -311,13 +312,12 @@ def test_killed_at_any_request_a_resumable_write_keeps_what_it_told(
 @pytest.mark.contract("S-135", "S-107")
 def test_a_forked_process_makes_its_own_client(store: S3FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    connect = bucket._connect
 
     def counted(options: S3Options) -> object:
         made.append(options)
         return connect(options)
 
-    monkeypatch.setattr(bucket, "_connect", counted)
+    monkeypatch.setattr(bucket, "connect", counted)
     file_id = uuid4()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: store.stat(file_id), range(64)))

@@ -3,10 +3,6 @@
 One client serves all threads of a process; clients may be shared, boto3's resource objects may not (S-135).
 A process that was forked makes its own, since two must not share a connection.
 
-Checksums that newer versions of the library add on their own are off unless asked for: many services refuse
-or mishandle them (S-131). What protects the bytes is ``Content-MD5`` on the way in, and the digests kept with
-each content.
-
 Source: B.4 of the storage contract; the S3 API reference of 2006-03-01.
 """
 
@@ -25,11 +21,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-import boto3
-import botocore.session
-from botocore.client import Config
 from botocore.exceptions import ClientError
 
+from meteorpi_db.filestore.s3.connecting import connect
 from meteorpi_db.filestore.s3.failures import asking, code_of, status_of
 from meteorpi_db.filestore.s3.options import S3Options
 from meteorpi_model.errors import NotFoundError, UnavailableError
@@ -365,7 +359,7 @@ class Bucket:
         client = self._client
         if client is None:
             with self._lock:
-                client = self._client = self._client or _connect(self.options)
+                client = self._client = self._client or connect(self.options)
         return client
 
     def _kind(self) -> dict[str, Any]:
@@ -376,35 +370,6 @@ class Bucket:
             "SSEKMSKeyId": self.options.kms_key,
         }
         return {name: value for name, value in chosen.items() if value is not None}
-
-
-def _connect(options: S3Options) -> S3Client:
-    core = botocore.session.Session(profile=options.profile)
-    if options.credentials is not None:
-        core.set_config_variable("credentials_file", options.credentials)
-    session = boto3.session.Session(
-        aws_access_key_id=options.access_key,
-        aws_secret_access_key=options.secret_key,
-        region_name=options.region,
-        botocore_session=core,
-    )
-    config = Config(
-        connect_timeout=options.connect_timeout,
-        read_timeout=options.read_timeout,
-        retries={"mode": "standard", "total_max_attempts": options.attempts},
-        max_pool_connections=options.pool,
-        s3={"addressing_style": "path" if options.is_path_style else options.addressing},
-        request_checksum_calculation=options.checksums,
-        response_checksum_validation=options.checksums,
-        signature_version="s3v4",
-    )
-    return session.client(
-        "s3",
-        region_name=session.region_name or "us-east-1",
-        endpoint_url=options.endpoint,
-        verify=options.ca,
-        config=config,
-    )
 
 
 def _md5_header(body: bytes | bytearray) -> str:
