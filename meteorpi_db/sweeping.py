@@ -1,4 +1,4 @@
-"""What nobody needs any more: contents without a record, and what writers left that died.
+"""What nobody needs any more: contents without a record or released by blocks, and what dead writers left.
 
 A content without a record may be an upload whose record follows; only old ones are taken for left over.
 
@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
+from meteorpi_db.blocks.sweeping import sweep_released, sweep_uploads
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore
 from meteorpi_db.filestore.pacing import Pace, StoppedError
@@ -35,15 +36,19 @@ class SweptReport:
     Attributes:
         orphaned: ids of contents without a record, older than the grace time.
         waiting: number of younger ones, which may be uploads under way.
+        released: contents removed that no object of blocks has any more.
+        uploads: uploads to blocks that were forgotten, since their time is over.
         temporary: left-over temporary files and expired resumable writes that were removed.
         freed_bytes: their bytes, and those of the contents that were removed.
         kept: temporary files and resumable writes that are too young, or in use.
-        is_dry_run: nothing was removed, and temporary files were not looked at.
+        is_dry_run: nothing was removed; temporary files and what blocks left were not looked at.
         is_interrupted: it was ended before its end; repeated, it goes on.
     """
 
     orphaned: list[UUID] = field(default_factory=list)
     waiting: int = 0
+    released: int = 0
+    uploads: int = 0
     temporary: int = 0
     freed_bytes: int = 0
     kept: int = 0
@@ -55,6 +60,8 @@ class SweptReport:
         return {
             "orphaned": [content_id.hex for content_id in self.orphaned],
             "waiting": self.waiting,
+            "released": self.released,
+            "uploads": self.uploads,
             "temporary": self.temporary,
             "freed_bytes": self.freed_bytes,
             "kept": self.kept,
@@ -98,6 +105,9 @@ class Sweeper:
     def run(self) -> SweptReport:
         """Look at every content, and remove what is left over."""
         report = SweptReport(is_dry_run=self._dry_run)
+        if not self._dry_run:
+            report.uploads = sweep_uploads(self._transactions, self._now)
+            report.released = sweep_released(self._transactions, self._store, self._now)
         try:
             for content_id in self._unrecorded():
                 self._pace.take(0)

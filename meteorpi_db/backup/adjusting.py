@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, MetaData, delete, update
 
+from meteorpi_db.blocks.recounting import recount_all
 from meteorpi_db.dialects import in_chunks
 from meteorpi_db.exporting.marking_progress import UNKNOWN
 
@@ -17,8 +18,9 @@ class Adjustments:
     """What is to be changed.
 
     Attributes:
-        dropped_files, dropped_events: records deleted while the backup was made, to be left out.
-        lost_files: records whose content is not in the backup; reads say so until it comes back.
+        dropped_files, dropped_events: records deleted while the backup was made, to be left out; among the
+            files are contents of objects of blocks.
+        lost_files: records whose content is not in the backup; reads say so until it comes back. The same.
         disables_exports: let nothing be exported until somebody enables it.
     """
 
@@ -37,12 +39,25 @@ def adjust(connection: Connection, metadata: MetaData, adjustments: Adjustments)
         connection.execute(delete(event).where(event.c.event_id.in_(chunk)))
     for chunk in in_chunks(connection, adjustments.lost_files):
         connection.execute(update(record).where(record.c.file_id.in_(chunk)).values(is_corrupt=True))
+    if "block_content" in metadata.tables:
+        _adjust_blocks(connection, metadata, adjustments)
     forget_marking(connection, metadata)
     config = metadata.tables["export_config"]
     if not adjustments.disables_exports:
         return 0
     statement = update(config).where(config.c.is_enabled.is_(True)).values(is_enabled=False)
     return connection.execute(statement).rowcount
+
+
+def _adjust_blocks(connection: Connection, metadata: MetaData, adjustments: Adjustments) -> None:
+    content, block = metadata.tables["block_content"], metadata.tables["block_object"]
+    for chunk in in_chunks(connection, adjustments.dropped_files):
+        connection.execute(delete(block).where(block.c.content_id.in_(chunk)))
+        connection.execute(delete(content).where(content.c.content_id.in_(chunk)))
+    for chunk in in_chunks(connection, adjustments.lost_files):
+        connection.execute(update(content).where(content.c.content_id.in_(chunk)).values(is_corrupt=True))
+    if adjustments.dropped_files:
+        recount_all(connection, metadata)
 
 
 def forget_marking(connection: Connection, metadata: MetaData) -> None:

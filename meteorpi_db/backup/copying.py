@@ -13,6 +13,7 @@ from meteorpi_db.backup.dumping import carried_tables
 from meteorpi_db.backup.loading import fill
 from meteorpi_db.backup.rows import rows_of
 from meteorpi_db.backup.targets import require_fit_database
+from meteorpi_db.blocks.holding import HOLD_PREFIX
 from meteorpi_db.connections import Transactions
 from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.migrations import SCHEMA, ensure_schema
@@ -80,7 +81,8 @@ def require_no_exporter(source: Transactions, now: int) -> None:
         ConflictError: an exporter is at work.
     """
     lease = tables.lease
-    statement = select(lease.c.owner).where(lease.c.owner.is_not(None), lease.c.expires_at > now)
+    is_taken = (lease.c.owner.is_not(None), lease.c.expires_at > now)
+    statement = select(lease.c.owner).where(*is_taken, ~lease.c.name.startswith(HOLD_PREFIX))
     with source.reading() as connection:
         owner = connection.execute(statement).scalar()
     if owner is not None:

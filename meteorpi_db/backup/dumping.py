@@ -23,15 +23,16 @@ NOT_CARRIED = frozenset(
         "archive_downloads",
         "archive_turns",
         "archive_dir_crc",
+        "block_upload",
     }
 )
 """Tables that are about what goes on at the moment, and that everybody can do without.
 
 Who exports just now and who mistyped a password means nothing elsewhere; what senders announced and have not
 finished to push they announce again, and the uploads it speaks of are not in the backup. Who waits for an
-archive, or takes one just now, comes again. The links to archives are carried with what they stand for:
-people hold them, and they are good until they expire. Checksums of files in directories are about the files
-of one machine, and are found again.
+archive, or takes one just now, comes again, and so does who uploads to a block. The links to archives are
+carried with what they stand for: people hold them, and they are good until they expire. Checksums of files in
+directories are about the files of one machine, and are found again.
 """
 
 
@@ -80,6 +81,6 @@ def dump(connection: Connection, metadata: MetaData, snapshot: Path, disk: Disk)
         for table in carried_tables(metadata)
     }
     totals = _ContentTotals()
-    lines = map(totals.text_of, contents_of(connection, metadata.tables["file_record"]))
+    lines = map(totals.text_of, contents_of(connection, metadata))
     contents = write_part(disk, snapshot / CONTENTS_PART, lines)
     return Dump(tables=tables, contents=contents, content_count=totals.count, content_bytes=totals.size)

@@ -2,7 +2,8 @@
 
 A record that the snapshot of the database has may be deleted before its content is copied: its content goes
 after it, so a content that cannot be had belongs to a deleted record, or is missing in truth. The
-database says which; a deleted record is left out when the backup is restored.
+database says which; a deleted record is left out when the backup is restored. An object of blocks is held
+back, see :mod:`meteorpi_db.blocks.holding`, and treated the same if that fails.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from meteorpi_db.backup.parts import read_lines
 from meteorpi_db.backup.rows import row_reader
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore
-from meteorpi_db.records import events, files
+from meteorpi_db.ledgers import LEDGERS, RecordedContent
+from meteorpi_db.records import events
 from meteorpi_db.tables import event, event_file, file_record
 from meteorpi_model.errors import DigestMismatchError, MeteorError, NotFoundError, UnavailableError
 
@@ -134,12 +136,14 @@ class Gatherer:
         findings = {line.file_id: self._try_copy(line) for line in group}
         if None in findings.values():  # it has just come back
             return Gathered(copied=1, copied_bytes=group[0].size)
+        held: dict[UUID, RecordedContent] = {}
         with self._transactions.reading() as connection:
-            held = files.content_rows_of(connection, findings)
+            for ledger in LEDGERS:
+                held |= ledger.rows(connection, findings)
         result = Gathered()
         for line in group:
-            row = held.get(line.file_id)
-            if row is None or row.facts.sha256 != line.sha256:
+            found = held.get(line.file_id)
+            if found is None or found.facts.sha256 != line.sha256:
                 result.dropped.append(line.file_id)
             else:
                 finding = findings[line.file_id] or "missing"

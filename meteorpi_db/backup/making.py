@@ -23,6 +23,7 @@ from meteorpi_db.backup.manifest import CONTENTS_PART, KEY_FILE, MANIFEST, SUMS,
 from meteorpi_db.backup.parts import write_file
 from meteorpi_db.backup.repository import Repository
 from meteorpi_db.backup.shape import describe_table
+from meteorpi_db.blocks.holding import held
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore, LocalFileStore
 from meteorpi_db.migrations import SCHEMA
@@ -125,8 +126,9 @@ def back_up(
     repository.prepare()
     with repository.locked(shared=False):
         repository.sweep()
-        with repository.new_snapshot(time) as directory:
-            manifest, gathered = _fill(node, repository, directory, time, with_key, progress)
+        with repository.new_snapshot(time) as directory, held(node.transactions, time) as prolong:
+            counter = _Counter(prolong, progress)
+            manifest, gathered = _fill(node, repository, directory, time, with_key, counter)
         report = _report(repository.names()[-1], manifest, gathered)
         logger.info("backup made name=%s copied_bytes=%d", report.name, report.copied_bytes)
         return report if keep is None else _shrink(repository, report, keep)
@@ -143,14 +145,13 @@ def _fill(
     directory: Path,
     time: datetime,
     with_key: bool,
-    progress: Progress | None,
+    counter: _Counter,
 ) -> tuple[Manifest, Gathered]:
     with node.transactions.reading() as connection:
         dumped = dump(connection, SCHEMA.metadata, directory, repository.disk)
-    advance = _Counter(dumped.content_bytes, progress).advance
-    gathered = Gatherer(node.transactions, node.store, repository.depot, advance).gather(
-        directory / CONTENTS_PART
-    )
+    counter.total = dumped.content_bytes
+    gatherer = Gatherer(node.transactions, node.store, repository.depot, counter.advance)
+    gathered = gatherer.gather(directory / CONTENTS_PART)
     gone = events_gone_with(node.transactions, directory, gathered.dropped)
     manifest = replace(
         _manifest_of(node, dumped, time),
@@ -225,10 +226,11 @@ def _shrink(repository: Repository, report: BackupReport, keep: int) -> BackupRe
 
 
 class _Counter:
-    """Adds up the progress of several threads."""
+    """Adds up the progress of several threads, and prolongs the hold on contents where that is due."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total = total
+    def __init__(self, prolong: Callable[[], None], progress: Progress | None) -> None:
+        self.total = 0
+        self._prolong = prolong
         self._progress = progress
         self._done = 0
         self._lock = Lock()
@@ -236,6 +238,7 @@ class _Counter:
     def advance(self, size: int) -> Any:
         """`size` bytes more are done."""
         with self._lock:
+            self._prolong()
             self._done += size
             if self._progress is not None:
-                self._progress(self._done, self._total)
+                self._progress(self._done, self.total)

@@ -6,12 +6,13 @@ then carried forward by the same steps that carry a database forward.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -53,6 +54,7 @@ def describe_table(table: Table) -> Document:
         "key": {"name": _name(key), "columns": [column.name for column in key.columns]},
         "unique": sorted((_describe_unique(found) for found in uniques), key=lambda found: found["columns"]),
         "indexes": sorted((_describe_index(found) for found in table.indexes), key=lambda f: f["name"]),
+        "checks": sorted(_describe_checks(table), key=lambda f: f["name"]),
     }
 
 
@@ -71,6 +73,8 @@ def metadata_from(documents: Mapping[str, Document]) -> MetaData:
             _key_from(document["key"]),
             *(_unique_from(found) for found in document["unique"]),
             *(_index_from(found) for found in document["indexes"]),
+            # Backups of the first two versions of the schema do not say, and need none.
+            *(CheckConstraint(found["text"], name=found["name"]) for found in document.get("checks", ())),
         )
     return metadata
 
@@ -105,6 +109,12 @@ def _describe_type(kind: TypeEngine[Any]) -> Document:
 def _describe_unique(constraint: UniqueConstraint) -> Document:
     columns = [column.name for column in constraint.columns]
     return {"name": _name(constraint), "columns": columns, "except_on": constraint.info.get(EXCEPT_ON)}
+
+
+def _describe_checks(table: Table) -> Iterator[Document]:
+    for found in table.constraints:
+        if isinstance(found, CheckConstraint):
+            yield {"name": str(found.name), "text": str(found.sqltext)}
 
 
 def _describe_index(index: Index) -> Document:

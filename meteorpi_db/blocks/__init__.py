@@ -11,6 +11,8 @@
 :mod:`.reservations`     room kept for uploads under way
 :mod:`.contents`         contents that objects name
 :mod:`.sweeping`         removing what nothing names any more
+:mod:`.holding`          keeping it for a while all the same
+:mod:`.recounting`       counters against objects
 :mod:`.events`           what happened, in order
 :mod:`.listing`          pages of objects and folders
 :mod:`.traffic`          bytes read

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from meteorpi_db.blocks import contents, reservations
+from meteorpi_db.blocks import contents, holding, reservations
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore
 from meteorpi_model import utc_datetime_to_milliseconds
@@ -33,7 +33,8 @@ def sweep_released(
 ) -> int:
     """Remove the contents that the last object has let go of; gives their number.
 
-    Several processes may do this at once. What the store does not remove now stays for the next sweep.
+    Several processes may do this at once. What the store does not remove now stays for the next sweep; so
+    does everything while a backup is made.
 
     Args:
         transactions: the database.
@@ -41,10 +42,11 @@ def sweep_released(
         now: the time.
         grace: what was released later than so long ago stays.
     """
-    before, removed = utc_datetime_to_milliseconds(now - grace), 0
+    time, before, removed = utc_datetime_to_milliseconds(now), utc_datetime_to_milliseconds(now - grace), 0
     while True:
         with transactions.reading() as connection:
-            page = contents.released(connection, _PAGE, before)
+            is_held = holding.is_held(connection, time)
+            page = [] if is_held else contents.released(connection, _PAGE, before)
         gone = [content_id for content_id in page if _is_removed(store, content_id)]
         if gone:
             transactions.write(lambda connection, ids=gone: contents.forget(connection, ids))  # type: ignore[misc]

@@ -17,9 +17,11 @@ from meteorpi_db.archives.tickets import NewTicket, Owner
 from meteorpi_db.backup.adjusting import forget_marking
 from meteorpi_db.backup.dumping import carried_tables
 from meteorpi_db.backup.rows import digest_of, rows_of
+from meteorpi_db.blocks import contents, reservations, tokens, traffic
 from meteorpi_db.connections import Transactions, open_database
 from meteorpi_db.testing.servers import PASSWORD, USER
 from meteorpi_model import Event, FileRecord, Meta, NSString
+from tests.blocks.making import ACCOUNT, StoredBlocks
 from tests.db.making import (
     CAMERA,
     OTHER_CAMERA,
@@ -65,6 +67,7 @@ def fill(db: MeteorDatabase) -> list[FileRecord]:
     _import(db)
     _add_accounts(db)
     _add_archives(db)
+    _add_blocks(db)
     config = add_export(db, "file")
     add_export(db, "event", enabled=False)
     db.mark_entities_to_export(config)
@@ -124,6 +127,28 @@ def _add_archives(db: MeteorDatabase) -> None:
     FileChecksums(db.transactions, lambda: at(1)).keep({"0" * 64: 1})
     queue = ArchiveQueue(db.transactions, QueueRules(), lambda: at(1))
     assert isinstance(queue.start(ticket.ticket_id, "a process"), UUID)
+
+
+def _add_blocks(db: MeteorDatabase) -> None:
+    """Objects of an account and of nobody, a token, and what was read; an upload, which is not carried."""
+    blocks = StoredBlocks(db)
+    blocks.make("of-anna")
+    for path, content in (("index", b"first"), ("blocks/1", CONTENTS[3]), ("index", b"second version")):
+        blocks.store(path, content, "of-anna")
+    blocks.remove("blocks/1", "of-anna")
+    blocks.store("blocks/1", CONTENTS[3], "of-anna")
+    blocks.store("empty~", b"", blocks.make_ownerless("nobodys"))
+
+    def operation(connection: Connection) -> None:
+        tokens.create(connection, ACCOUNT, "ünïx ☄", 2**41, 2**40)
+        traffic.add(connection, {ACCOUNT: 2**50}, 202611)
+        reservations.reserve(connection, "1", UUID(int=9), ACCOUNT, "of-anna", "late", 5, 2**42)
+
+    db.transactions.write(operation)
+    with db.transactions.reading() as connection:
+        released = contents.released(connection, 10)
+    for content_id in released:  # the bytes go before the row does, and whoever does it may be killed
+        db.store.delete(content_id)
 
 
 def _add_passing_things(db: MeteorDatabase) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
+from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import changes, prefixes, rows
 from meteorpi_db.blocks.changes import Stored, Terms, Upload
 from meteorpi_db.blocks.conditions import Demands
@@ -16,6 +18,7 @@ from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.blocks.tables import block_content, block_object
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import ContentFacts
+from meteorpi_model import utc_datetime_to_milliseconds
 
 ACCOUNT = "local:anna"
 OTHER = "local:bert"
@@ -89,3 +92,32 @@ class Blocks:
         with self.transactions.reading() as connection:
             statement = select(func.count()).where(block_content.c.uses > 0).select_from(block_content)
             return int(connection.execute(statement).scalar_one())
+
+
+class StoredBlocks(Blocks):
+    """The same with the bytes in the file store of a node, in the order that uploads keep (K-405)."""
+
+    def __init__(self, db: MeteorDatabase, **terms: Any) -> None:
+        super().__init__(db.transactions, **terms)
+        self._db = db
+
+    def make_ownerless(self, prefix: str) -> str:
+        """A prefix that nobody owns."""
+        return self.transactions.write(lambda c: prefixes.ensure_ownerless(c, prefix, self.now)).name
+
+    def store(self, path: str, content: bytes, prefix: str = PREFIX, **demands: str) -> Stored:
+        upload = Upload(prefix=prefix, path=path, demands=Demands(**demands))
+        content_id = uuid4()
+        stored = self._db.store.put(content_id, [content])
+        self.now = utc_datetime_to_milliseconds(self._db.clock())
+
+        def operation(connection: Connection) -> Stored:
+            found = rows.find_prefix(connection, prefix)
+            terms = self.terms if found is None else replace(self.terms, account_id=found.account_id)
+            return changes.store(connection, upload, content_id, stored, terms, self.now)
+
+        return self.transactions.write(operation)
+
+    def remove(self, path: str, prefix: str = PREFIX, **demands: str) -> BlockEvent | None:
+        self.now = utc_datetime_to_milliseconds(self._db.clock())
+        return super().remove(path, prefix, **demands)
