@@ -133,6 +133,11 @@ class AccountingServer:
             # Of the error only its kind is named: its text may hold the whole request.
             raise UnavailableError(f"the accounting server did not answer: {type(error).__name__}") from error
 
+    @property
+    def total_seconds(self) -> float:
+        """How long :meth:`ask` takes at most, where the name of the server has one address."""
+        return self._limits.connect + self._limits.total
+
     def close(self) -> None:
         """Close the connections that nobody uses."""
         self._pools.clear()

@@ -53,7 +53,7 @@ class Caller:
     """What is known of a caller beside the credentials.
 
     Attributes:
-        address: network address, for slowing down who guesses; None for none.
+        address: network address, for slowing down who guesses; None for a caller that is trusted not to.
         request_id: by which the logs of all servers involved name the request; empty for none.
     """
 

@@ -64,7 +64,7 @@ class AccountDirectory(Protocol):
         The lookup is by the digest of `secret`, so its time tells nothing about tokens that exist.
 
         Raises:
-            TooManyAttemptsError: too many attempts have failed from `address`.
+            TooManyAttemptsError: too many attempts have failed from `address`; never without an address.
         """
 
     def account_called(self, account_id: str) -> KnownAccount | None:
@@ -103,7 +103,10 @@ class LocalAccounts(AccountSource):
         scheme, _, secret = authorization.strip().partition(" ")
         if scheme.lower() == _TOKEN:
             return self._directory.account_of_token(secret.strip(), caller.address)
-        given = Authorization.from_header(authorization)
+        try:
+            given = Authorization.from_header(authorization)
+        except ValueError:  # what should be base64 is not even ASCII; other defects give None
+            return None
         if given is None or given.type != "basic" or given.username is None:
             return None
         return self._directory.account_of_login(given.username, given.password or "", caller.address)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from meteorpi_model.errors import ConfigurationError, NotAuthenticatedError, NotFoundError
 from meteorpi_server.block_accounts.accounting import GUESSABLE_SECRETS
-from meteorpi_server.block_accounts.base import NOBODY, AccountSource, Caller, Limits
+from meteorpi_server.block_accounts.base import AccountSource, Caller, Limits
 from meteorpi_server.block_accounts.hashing import is_same_secret
 
 MOST_QUESTION_BYTES: Final = 1 << 16
@@ -56,19 +56,21 @@ class Provider:
         """Whether this is the secret; what an untrusted caller sends is not to be logged."""
         return is_same_secret(secret, self._secret)
 
-    def answer(self, secret: str | None, body: bytes, caller: Caller = NOBODY) -> Answer:
+    def answer(self, secret: str | None, body: bytes, request_id: str = "") -> Answer:
         """Answer one question.
 
         Args:
             secret: value of the header ``APISECRET``, None when there is none.
             body: of the request.
-            caller: where it comes from.
+            request_id: what the log names it by; what the caller calls it, if that one is trusted.
 
         Raises:
-            TooManyAttemptsError, AccountingUnavailableError: as the source does.
+            AccountingUnavailableError: as the source does.
         """
         if not self.is_trusted(secret):
             return _error(HTTPStatus.FORBIDDEN, "Invalid API key")
+        # Without an address: another server asks for all of its clients, of whom some may guess.
+        caller = Caller(request_id=request_id)
         question = _object(body)
         if question is None:
             return _error(HTTPStatus.BAD_REQUEST, "the request must be a JSON object")

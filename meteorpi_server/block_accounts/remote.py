@@ -27,7 +27,6 @@ from meteorpi_model.errors import (
     UnavailableError,
 )
 from meteorpi_server.block_accounts.accounting import (
-    TOTAL_SECONDS,
     AccountingServer,
     Failure,
     Outcome,
@@ -101,7 +100,7 @@ class RemoteAccounts(AccountSource):
         self._monotonic = monotonic
         # Of this process, even if the cache is shared: they hold when that is out of order.
         self._refusals: MemoryCache[Unknown | Failure] = MemoryCache(monotonic=monotonic)
-        self._flights: Flights[Outcome] = Flights(wait_seconds=TOTAL_SECONDS)
+        self._flights: Flights[Outcome] = Flights(wait_seconds=server.total_seconds)
         self._mutex = threading.Lock()
         self._silent_until = float("-inf")
         self.figures = AccountFigures()

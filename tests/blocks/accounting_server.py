@@ -20,6 +20,16 @@ CONVERSATION: list[dict[str, Any]] = json.loads(
 """Requests and answers as the protocol has them."""
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @dataclass(frozen=True)
 class Asked:
     """One request.

@@ -34,22 +34,20 @@ from meteorpi_server.block_accounts.accounting import (
 from meteorpi_server.block_accounts.caches import MemoryCache
 from meteorpi_server.block_accounts.hashing import CacheKeys
 from meteorpi_server.block_accounts.remote import RemoteAccounts
-from tests.blocks.accounting_server import CONVERSATION, SECRET, Asked, Saying, ScriptedAccounting, known
+from tests.blocks.accounting_server import (
+    CONVERSATION,
+    SECRET,
+    Asked,
+    Clock,
+    Saying,
+    ScriptedAccounting,
+    known,
+)
 from tests.system.certificates import make_certificates
 
 WAIT_SECONDS = 60
 TOKEN = "Token 1c3d4ad2f1b84b5a9a2b"
 QUESTIONS = [line for line in CONVERSATION if "auth" in line["question"]]
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
