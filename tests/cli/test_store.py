@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.filestore.s3 import S3FileStore
 from meteorpi_db.testing.object_servers import ACCESS_KEY, SECRET_KEY, ObjectServer
+from meteorpi_db.testing.processes import wait_until
+from meteorpi_model.errors import CorruptContentError
 from meteorpi_server.cli.parameters import read_size
 from tests.cli.conftest import Meteorpi, add_file
+from tests.cli.processes import command
 
 
 def id_of(node: MeteorDatabase, minute: int, content: bytes) -> UUID:
@@ -62,7 +68,7 @@ def test_check_finds_a_store_that_is_not_there(meteorpi: Meteorpi, home: Path) -
     assert not (home / "nothing").exists()
 
 
-@pytest.mark.contract("B.6/check", "B.6/copy")
+@pytest.mark.contract("B.6/check", "B.6/copy", "B.6/verify", "B.6/sweep")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -72,6 +78,10 @@ def test_check_finds_a_store_that_is_not_there(meteorpi: Meteorpi, home: Path) -
         ["copy", "files"],
         ["copy", "files", "other", "--rate", "fast"],
         ["copy", "files", "other", "--rate", "0"],
+        ["verify", "--since", "24h"],
+        ["verify", "--fast", "--sample", "5"],
+        ["verify", "--deep", "--from", "nothing"],
+        ["sweep", "--grace-hours", "-1"],
     ],
 )
 def test_what_could_not_run_ends_with_2(
@@ -100,6 +110,85 @@ def test_copy_moves_a_node_to_a_bucket_and_leaves_out_what_is_damaged(
     again = meteorpi("store", "copy", "files", url, "--compare-records", "--deep", "--json")
     assert (again.code, again.json["copied"], again.json["held"]) == (0, 1, 1)
     assert meteorpi("--file-store", url, "verify", "--deep").code == 0
+
+
+@pytest.mark.contract("B.6/copy")
+def test_copy_that_is_told_to_end_says_so_and_leaves_nothing_half_done(
+    node: MeteorDatabase, home: Path
+) -> None:
+    id_of(node, 1, b"content that would take hours" * 1000)
+    copying = command("store", "copy", "files", "spare", "--rate", "1", "--json")
+
+    with subprocess.Popen(copying, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: any((home / "spare").glob(".incoming-*")), 60, "the copy")
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+    assert (process.returncode, json.loads(out)["interrupted"]) == (130, True)
+    assert list((home / "spare").iterdir()) == []
+
+
+@pytest.mark.contract("B.6/verify", "S-140")
+def test_verify_marks_what_is_damaged_and_mends_it_from_another_store(
+    meteorpi: Meteorpi, node: MeteorDatabase, home: Path
+) -> None:
+    file_id = id_of(node, 1, b"content")
+    id_of(node, 2, b"another")
+    assert meteorpi("store", "copy", "files", "spare").code == 0
+    tear(node, file_id, b"CONTENT")
+
+    assert meteorpi("store", "verify", "--fast").code == 0
+    looked = meteorpi("store", "verify", "--deep", "--dry-run", "--json")
+    assert (looked.code, looked.json["torn"]) == (1, [file_id.hex])
+    assert node.content_facts(file_id).size == 7
+    found = meteorpi("store", "verify", "--deep", "--json")
+    assert (found.code, found.json["torn"], found.json["mended"]) == (1, [file_id.hex], [])
+    with pytest.raises(CorruptContentError):
+        node.content_facts(file_id)
+    mended = meteorpi("store", "verify", "--deep", "--rate", "10M", "--from", home / "spare", "--json")
+
+    assert (mended.code, mended.json["mended"], mended.json["read_bytes"]) == (0, [file_id.hex], 7)
+    assert b"".join(node.open_content(file_id)) == b"content"
+
+
+@pytest.mark.contract("B.6/verify")
+def test_verify_reads_a_sample_and_leaves_out_what_was_read(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    for minute in range(3):
+        id_of(node, minute, b"content %d" % minute)
+
+    assert meteorpi("store", "verify", "--deep", "--sample", 2, "--json").json["records"] == 2
+    assert meteorpi("store", "verify", "--deep", "--since", "24h", "--json").json["records"] == 0
+    assert meteorpi("store", "verify", "--deep", "--json").json["records"] == 3
+
+
+@pytest.mark.contract("B.6/sweep", "B.6/stat")
+def test_sweep_and_stat_of_what_nobody_recorded(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    kept, orphan = id_of(node, 1, b"kept"), uuid4()
+    node.store.put(orphan, [b"orphan"])
+
+    before = meteorpi("store", "stat", "--json")
+    young = meteorpi("store", "sweep", "--json")
+    tried = meteorpi("store", "sweep", "--grace-hours", "0", "--dry-run", "--json")
+    swept = meteorpi("store", "sweep", "--grace-hours", "0", "--json")
+
+    assert (before.code, before.json["contents"], before.json["files_recorded"]) == (0, 2, 1)
+    assert (before.json["files_bytes"], before.json["files_never_verified"]) == (4, 1)
+    assert (young.code, young.json["orphaned"], young.json["waiting"]) == (0, [], 1)
+    assert (tried.code, tried.json["orphaned"]) == (1, [orphan.hex])
+    assert (swept.code, swept.json["orphaned"], swept.json["freed_bytes"]) == (0, [orphan.hex], 6)
+    assert list(node.store.ids()) == [kept]
+
+
+@pytest.mark.contract("B.6/stat")
+def test_stat_tells_of_what_is_known_to_be_damaged(meteorpi: Meteorpi, node: MeteorDatabase) -> None:
+    node.mark_corrupt(id_of(node, 1, b"content"))
+
+    done = meteorpi("store", "stat", "--json")
+
+    assert (done.code, done.json["files_corrupt"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("text", "size"), [("1", 1), ("500k", 500_000), ("2.5M", 2_500_000), ("1G", 10**9)])
