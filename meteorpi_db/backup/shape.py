@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from meteorpi_db.dialects import Amount, ExactText, HexDigest, Identifier, LongText, RowId
+from meteorpi_db.dialects import Amount, AsciiText, ExactText, HexDigest, Identifier, LongText, RowId
 from meteorpi_db.tables import EXCEPT_ON, unique_except_on
 
 Document = dict[str, Any]
@@ -42,7 +42,7 @@ _SINGLE_TYPES: Mapping[str, TypeEngine[Any]] = {
     "big": BigInteger(),
     "integer": Integer(),
 }
-_TEXT_TYPES: Mapping[str, type[ExactText]] = {"digest": HexDigest, "text": ExactText}
+_TEXT_TYPES: Mapping[str, type[ExactText]] = {"digest": HexDigest, "ascii": AsciiText, "text": ExactText}
 
 
 def describe_table(table: Table) -> Document:

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, MetaData, insert, inspect
 
-from meteorpi_db import MeteorDatabase, tables
+from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.register import ArchiveRegister
 from meteorpi_db.archives.tables import TABLES
 from meteorpi_db.backup import making
 from meteorpi_db.backup.rows import digest_of, rows_of
-from meteorpi_db.backup.shape import describe_table, metadata_from
 from meteorpi_db.connections import Transactions
 from meteorpi_db.migrations import SCHEMA, Schema, SchemaChange, ensure_schema, schema_version
 from meteorpi_db.testing.servers import PASSWORD, USER
 from tests.db import workers
 from tests.db.making import CAMERA, add_file, add_status
 from tests.db.test_migrations import shape_of
+from tests.older_schemas import metadata_of_version
 
 # The embedded Firebird is the same engine as the server's, and making tables is what it is slowest at.
 pytestmark = pytest.mark.engines("sqlite", "firebird", "postgresql")
@@ -29,13 +29,7 @@ pytestmark = pytest.mark.engines("sqlite", "firebird", "postgresql")
 ARCHIVE_TABLES = {table.name for table in TABLES}
 
 
-def metadata_of_version_1() -> MetaData:
-    """The tables as they were, the present ones but those of archives."""
-    old = {name: table for name, table in tables.metadata.tables.items() if name not in ARCHIVE_TABLES}
-    return metadata_from({name: describe_table(table) for name, table in old.items()})
-
-
-OLD = metadata_of_version_1()
+OLD = metadata_of_version(1)
 
 
 def fill(connection: Connection) -> None:
