@@ -14,7 +14,8 @@
     ├── DigestMismatchError                  bytes do not have the announced digest
     │   └── IncompleteBodyError              fewer (or more) bytes came than were announced
     ├── PreconditionFailedError              the object is not in the state that a request demands
-    ├── QuotaReachedError                    an account has no room, or has read what it may read
+    ├── QuotaReachedError                    an account has no room
+    ├── TrafficReachedError                  of an account was read what may be read in a month
     ├── TooLargeError                        more bytes than the limit
     ├── CorruptContentError                  held content no longer has its recorded digest
     ├── BackupDamagedError                   a backup is not what was written
@@ -147,6 +148,12 @@ class QuotaReachedError(MeteorError):
     """
 
     code = "quota-reached"
+
+
+class TrafficReachedError(MeteorError):
+    """More of an account was read this month than may be; the context has ``quota`` and ``size`` in bytes."""
+
+    code = "traffic-reached"
 
 
 class TooLargeError(MeteorError):

@@ -34,6 +34,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "incomplete-body": 400,
     "not-authenticated": 401,
     "quota-reached": 402,
+    "traffic-reached": 402,
     "not-allowed": 403,
     "not-found": 404,
     "conflict": 409,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meteorpi_model.errors import ConfigurationError
-from meteorpi_server.archive_settings import ArchiveSettings
+from meteorpi_server.block_settings import BlockSettings
 from meteorpi_server.declarations import setting
 
 OWN_DATABASE: Final = "sqlite:///meteorpi-archive.db"
@@ -19,8 +19,8 @@ NO_CONTENTS: Final = "memory:?limit=0"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneSettings(ArchiveSettings):
-    """Settings of a node, of its archives, and of a server that has archives only."""
+class StandaloneSettings(BlockSettings):
+    """Settings of a node with archives and blocks, and of a server that has archives only."""
 
     archive_host: str = setting(
         "127.0.0.1", "address that it listens on", heading="Archive server without a node"

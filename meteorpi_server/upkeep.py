@@ -5,11 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 
 from meteorpi_model.errors import MeteorError
 
 logger = logging.getLogger("meteorpi.server.upkeep")
+
+
+@dataclass(frozen=True)
+class _Job:
+    name: str
+    interval_seconds: float
+    run: Callable[[], object]
+    at_end: bool
 
 
 class Upkeep:
@@ -20,23 +29,27 @@ class Upkeep:
     """
 
     def __init__(self) -> None:
-        self._jobs: list[tuple[str, float, Callable[[], object]]] = []
+        self._jobs: list[_Job] = []
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def add(self, name: str, interval_seconds: float, job: Callable[[], object]) -> None:
-        """Have `job` run every `interval_seconds`; `name` is for the log."""
-        self._jobs.append((name, interval_seconds, job))
+    def add(
+        self, name: str, interval_seconds: float, job: Callable[[], object], *, at_end: bool = False
+    ) -> None:
+        """Have `job` run every `interval_seconds`; `name` is for the log.
+
+        Args:
+            at_end: run it once more when upkeep ends in good order.
+        """
+        self._jobs.append(_Job(name, interval_seconds, job, at_end))
 
     def start(self) -> None:
         """Begin, unless it has begun in this process, or there is nothing to do."""
         if self._threads or not self._jobs:
             return
         self._ended.clear()
-        for name, interval_seconds, job in self._jobs:
-            thread = threading.Thread(
-                target=self._run, args=(name, interval_seconds, job), name=f"upkeep {name}", daemon=True
-            )
+        for job in self._jobs:
+            thread = threading.Thread(target=self._run, args=(job,), name=f"upkeep {job.name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -54,11 +67,16 @@ class Upkeep:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _run(self, name: str, interval_seconds: float, job: Callable[[], object]) -> None:
-        while True:
-            try:
-                job()
-            except MeteorError as error:
-                logger.warning("upkeep failed job=%s detail=%s", name, error.detail)
-            if self._ended.wait(interval_seconds):
-                return
+    def _run(self, job: _Job) -> None:
+        has_ended = False
+        while not has_ended:
+            self._do(job)
+            has_ended = self._ended.wait(job.interval_seconds)
+        if job.at_end:
+            self._do(job)
+
+    def _do(self, job: _Job) -> None:
+        try:
+            job.run()
+        except MeteorError as error:
+            logger.warning("upkeep failed job=%s detail=%s", job.name, error.detail)

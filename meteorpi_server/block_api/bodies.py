@@ -1,0 +1,96 @@
+"""The body of an upload: how long it is said to be, what digests are said of it, and whether it came whole.
+
+Source: K-120, K-121, K-124 and K-125 of the storage contract; RFC 9530; RFC 1864.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from flask import Request
+from werkzeug.exceptions import ClientDisconnected, LengthRequired
+
+from meteorpi_model.errors import IncompleteBodyError, InvalidDocumentError, TooLargeError
+from meteorpi_server.block_api.service import Incoming
+
+_READ_BYTES: Final = 1 << 18
+_MEMBER: Final = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
+_NAMES: Final = {"sha-256": "sha256", "md5": "md5"}
+
+
+def incoming_body(request: Request, most_bytes: int) -> Incoming:
+    """The body of the current request.
+
+    Args:
+        most_bytes: inclusive limit.
+
+    Raises:
+        TooLargeError: it is announced to be longer.
+        InvalidDocumentError: length or digests cannot be read.
+        LengthRequired: the web server cannot tell where a body without a length ends.
+    """
+    request.max_content_length = most_bytes
+    is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    size = None if is_chunked else _announced_size(request)
+    if is_chunked and not request.environ.get("wsgi.input_terminated"):
+        raise LengthRequired("this web server hands bodies on only with a Content-Length")
+    if size is not None and size > most_bytes:
+        raise TooLargeError(f"an object is at most {most_bytes} bytes", limit=most_bytes)
+    return Incoming(chunks=_chunks(request, most_bytes), size=size, digests=_announced_digests(request))
+
+
+def _announced_size(request: Request) -> int:
+    text = request.headers.get("Content-Length", "0").strip()
+    if not text.isascii() or not text.isdigit():
+        raise InvalidDocumentError("Content-Length is not a number")
+    return int(text)
+
+
+def _chunks(request: Request, most_bytes: int) -> Iterator[bytes]:
+    received = 0
+    try:
+        while chunk := request.stream.read(_READ_BYTES):
+            received += len(chunk)
+            if received > most_bytes:
+                raise TooLargeError(f"an object is at most {most_bytes} bytes", limit=most_bytes)
+            yield chunk
+    except (ClientDisconnected, OSError) as error:
+        raise IncompleteBodyError("the upload was cut off", received=received) from error
+
+
+def _announced_digests(request: Request) -> dict[str, str | int]:
+    """MD5 and SHA-256, in whichever header they are; algorithms that we do not know say nothing to us."""
+    found: dict[str, str | int] = {}
+    for header in ("Repr-Digest", "Content-Digest"):
+        for name, text in _members(request.headers.get(header, "")):
+            if name in _NAMES:
+                _note(found, _NAMES[name], _hex(text, header))
+    if "Content-MD5" in request.headers:
+        _note(found, "md5", _hex(request.headers["Content-MD5"].strip(), "Content-MD5"))
+    if "X-Content-SHA256" in request.headers:
+        _note(found, "sha256", request.headers["X-Content-SHA256"].strip().lower())
+    return found
+
+
+def _members(header: str) -> Iterator[tuple[str, str]]:
+    for member in filter(None, (each.strip() for each in header.split(","))):
+        match = _MEMBER.fullmatch(member)
+        if match is None:
+            raise InvalidDocumentError("a digest is written as sha-256=:<base64>:")
+        yield match[1], match[2]
+
+
+def _hex(text: str, header: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).hex()
+    except binascii.Error as error:
+        raise InvalidDocumentError(f"{header} is not base64") from error
+
+
+def _note(found: dict[str, str | int], name: str, digest: str) -> None:
+    if found.setdefault(name, digest) != digest:
+        raise InvalidDocumentError(f"two headers announce different {name} digests")

@@ -1,0 +1,45 @@
+"""Views of prefixes and of what an account uses."""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from meteorpi_db.blocks.directory import stored_id
+from meteorpi_db.blocks.traffic import month_of
+from meteorpi_server.block_api.service import current_service
+
+
+def add_views(blueprint: Blueprint) -> None:
+    """Attach the views of this module; with and without a slash at their ends, as published clients vary."""
+    for end in ("", "/"):
+        blueprint.add_url_rule(f"/prefix{end}", view_func=list_prefixes, methods=["GET"])
+        blueprint.add_url_rule(f"/prefix{end}", view_func=create_prefix, methods=["POST"])
+        blueprint.add_url_rule(f"/quota{end}", view_func=show_quota, methods=["GET"])
+
+
+def list_prefixes() -> ResponseReturnValue:
+    """Names of the prefixes of the account."""
+    service = current_service()
+    return jsonify(prefixes=[each.name for each in service.prefixes_of(service.caller())])
+
+
+def create_prefix() -> ResponseReturnValue:
+    """A new prefix; its name is the answer."""
+    service = current_service()
+    return jsonify(prefix=service.create_prefix(service.caller()).name), 201
+
+
+def show_quota() -> ResponseReturnValue:
+    """What the account may use, and uses."""
+    service = current_service()
+    account = service.caller()
+    month = month_of(service.db.clock())
+    return jsonify(
+        quota=account.quota_bytes,
+        size=service.used_by(account),
+        traffic_quota=account.monthly_traffic_bytes,
+        traffic=service.traffic.sent_by(stored_id(account.source, account.account_id)),
+        month=f"{month // 100:04}-{month % 100:02}",
+        prefixes={each.name: each.used for each in service.prefixes_of(account)},
+    )

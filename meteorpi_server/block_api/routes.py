@@ -1,0 +1,67 @@
+"""The block routes as a package: where the views of its modules come together.
+
+Source: part C of the storage contract.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Blueprint, request
+from werkzeug.wrappers import Response
+
+from meteorpi_db.filestore import FileStore
+from meteorpi_model.errors import NotAuthenticatedError, PreconditionFailedError
+from meteorpi_server import problems
+from meteorpi_server.app import MeteorApp
+from meteorpi_server.block_accounts import AccountSource
+from meteorpi_server.block_api import objects, prefixes, service
+from meteorpi_server.block_api.traffic import WRITE_SECONDS
+
+REMOVAL_SECONDS: Final = 60.0
+
+blueprint = Blueprint("block", __name__)
+objects.add_views(blueprint)
+prefixes.add_views(blueprint)
+
+
+def add_routes(
+    meteor_app: MeteorApp,
+    url_path: str = "/api/v0",
+    *,
+    accounts: AccountSource | None = None,
+    store: FileStore | None = None,
+) -> None:
+    """Attach the block routes to `meteor_app`, below `url_path`.
+
+    Args:
+        meteor_app: of the node.
+        url_path: path below which they are; published clients expect the default.
+        accounts: who knows accounts; None as the settings say.
+        store: where bytes are kept; None is the node's.
+
+    Raises:
+        ConfigurationError: the settings lack something that the accounts need.
+    """
+    made = service.BlockService(meteor_app.db, meteor_app.settings, accounts, store)
+    meteor_app.attach(blueprint, url_path, version=0)
+    service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
+    name = meteor_app.attachments[-1].name
+    meteor_app.upkeep.add(f"removal {name}", REMOVAL_SECONDS, made.remove_released)
+    meteor_app.upkeep.add(f"traffic {name}", WRITE_SECONDS, made.traffic.write, at_end=True)
+
+
+@blueprint.errorhandler(NotAuthenticatedError)
+def _refuse(error: NotAuthenticatedError) -> Response:
+    """403, which published clients know, and not 401 (K-110)."""
+    return problems.problem(403, error.code, error.detail)
+
+
+@blueprint.errorhandler(PreconditionFailedError)
+def _answer_precondition(error: PreconditionFailedError) -> Response:
+    """With the present tag, where there is one."""
+    response = problems.problem(412, error.code, error.detail)
+    tag = error.context.get("tag")
+    if tag is not None and request.method != "GET":
+        response.headers["ETag"] = str(tag)
+    return response

@@ -1,0 +1,255 @@
+"""What the block routes of one application share: accounts, terms, and the store."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+from uuid import UUID, uuid4
+
+from flask import Flask, current_app, request
+from sqlalchemy import Connection
+
+from meteorpi_db import MeteorDatabase
+from meteorpi_db.blocks import changes, contents, prefixes, reservations, rows
+from meteorpi_db.blocks.changes import Stored, Terms, Upload
+from meteorpi_db.blocks.conditions import Demands
+from meteorpi_db.blocks.directory import BlockDirectory, stored_id
+from meteorpi_db.blocks.events import BlockEvent
+from meteorpi_db.blocks.quota import QuotaRule
+from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
+from meteorpi_db.filestore import Digests, FileStore
+from meteorpi_model import utc_datetime_to_milliseconds
+from meteorpi_model.errors import MeteorError, NotFoundError, TrafficReachedError
+from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
+from meteorpi_server.block_api.traffic import TrafficMeter
+from meteorpi_server.context import current_request_id
+from meteorpi_server.settings import Settings
+
+logger = logging.getLogger("meteorpi.block.objects")
+
+_EXTENSION: Final = "meteorpi_blocks"
+_RELEASED_AT_ONCE: Final = 16
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """The body of an upload.
+
+    Attributes:
+        chunks: its bytes; raises when it is cut off.
+        size: announced bytes, None when nothing was announced.
+        digests: announced digests.
+    """
+
+    chunks: Iterable[bytes]
+    size: int | None
+    digests: Digests
+
+
+class BlockService:
+    """Keeps objects for accounts; safe for threads, opens nothing by itself.
+
+    Args:
+        db, settings: of the node.
+        accounts: who knows accounts; None as the settings say.
+        store: where bytes are; None is the node's.
+    """
+
+    def __init__(
+        self,
+        db: MeteorDatabase,
+        settings: Settings,
+        accounts: AccountSource | None = None,
+        store: FileStore | None = None,
+    ) -> None:
+        self.db = db
+        self.settings = settings
+        self.accounts = accounts or open_accounts(_account_options(settings), _directory(db, settings))
+        self.store = store or db.store
+        self.traffic = TrafficMeter(db.transactions, db.clock)
+        self._rule = QuotaRule(
+            growth_bytes=settings.block_metafile_growth_bytes, grace_bytes=settings.block_quota_grace_bytes
+        )
+
+    def caller(self) -> Account:
+        """The account of the current request; see :meth:`AccountSource.identify` for what it raises."""
+        whence = Caller(address=request.remote_addr, request_id=current_request_id())
+        return self.accounts.identify(request.headers.get("Authorization"), whence)
+
+    def terms_of(self, account: Account) -> Terms:
+        """Under what terms an account changes something."""
+        is_owner = not account.may_write_anywhere
+        return Terms(
+            account_id=stored_id(account.source, account.account_id) if is_owner else None,
+            quota=account.quota_bytes if is_owner else None,
+            rule=self._rule,
+            is_append_only=self.settings.block_append_only,
+            retain_days=self.settings.block_retain_days,
+        )
+
+    def upload(self, account: Account, upload: Upload, incoming: Incoming) -> Stored:
+        """Take the bytes of an object in.
+
+        What can be refused is refused before the first byte is read. Once the bytes are durable one
+        transaction makes them the object; nothing after it can fail.
+
+        Raises:
+            NotFoundError, NotAllowedError, PreconditionFailedError, QuotaReachedError: it may not be.
+            IncompleteBodyError, DigestMismatchError: it is not what was announced; nothing is changed.
+            StoreFullError, UnavailableError: the node cannot.
+        """
+        terms, content_id = self.terms_of(account), uuid4()
+        if terms.account_id is None:
+            self._write(lambda c: prefixes.ensure_ownerless(c, upload.prefix, self._now()))
+        self._write(
+            lambda c: changes.require_upload(c, upload, incoming.size, terms, self._now(), content_id)
+        )
+        try:
+            facts = self.store.put(content_id, incoming.chunks, size=incoming.size, digests=incoming.digests)
+            stored = self._write(lambda c: changes.store(c, upload, content_id, facts, terms, self._now()))
+        except BaseException:
+            self._give_up(upload, content_id)
+            raise
+        if not stored.is_content_used:
+            self._remove_bytes([content_id])
+        self.remove_released()
+        return stored
+
+    def remove(self, account: Account, prefix: str, path: str, demands: Demands) -> BlockEvent | None:
+        """Remove an object; None when there was none. Raises as :func:`changes.remove`."""
+        terms = self.terms_of(account)
+        event = self._write(lambda c: changes.remove(c, prefix, path, demands, terms, self._now()))
+        self.remove_released()
+        return event
+
+    def find(self, prefix: str, path: str) -> tuple[PrefixRow, ObjectRow]:
+        """An object and its prefix.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        with self.db.transactions.reading() as connection:
+            place = rows.find_prefix(connection, prefix)
+            found = rows.find_object(connection, prefix, path)
+        if place is None or found is None:
+            raise NotFoundError("there is no such object")
+        return place, found
+
+    def create_prefix(self, account: Account) -> PrefixRow:
+        """A new prefix of an account."""
+        account_id = stored_id(account.source, account.account_id)
+
+        def operation(connection: Connection) -> PrefixRow:
+            prefixes.ensure_account(connection, account_id, account.source, self._now())
+            return prefixes.create_prefix(connection, account_id, self._now())
+
+        return self._write(operation)
+
+    def prefixes_of(self, account: Account) -> list[PrefixRow]:
+        """Those of an account, in order of their names."""
+        with self.db.transactions.reading() as connection:
+            return prefixes.prefixes_of(connection, stored_id(account.source, account.account_id))
+
+    def used_by(self, account: Account) -> int:
+        """Bytes of all objects of an account."""
+        with self.db.transactions.reading() as connection:
+            found = rows.find_account(connection, stored_id(account.source, account.account_id))
+        return 0 if found is None else found.used
+
+    def require_traffic(self, account_id: str) -> None:
+        """Return when what an account offers may be read; also when nobody can tell now (K-205).
+
+        Raises:
+            TrafficReachedError: more was read this month than it may offer.
+        """
+        allowed = self._traffic_of(account_id)
+        sent = self.traffic.sent_by(account_id)
+        if allowed is not None and sent > allowed:
+            raise TrafficReachedError("Quota reached", quota=allowed, size=sent)
+
+    def _traffic_of(self, account_id: str) -> int | None:
+        source, _, name = account_id.partition(":")
+        if source != self.accounts.name:
+            return None
+        try:
+            return self.accounts.limits_of(name).monthly_traffic_bytes
+        except MeteorError as error:
+            logger.warning("limits of an account are not known now reason=%s", error)
+            return None
+
+    def remove_released(self) -> None:
+        """Remove bytes that no object names any more; what cannot be removed now waits for the next time."""
+        try:
+            with self.db.transactions.reading() as connection:
+                released = contents.released(connection, _RELEASED_AT_ONCE)
+            removed = self._remove_bytes(released)
+            if removed:
+                self._write(lambda c: contents.forget(c, removed))
+        except MeteorError as error:
+            logger.warning("released contents stay for now reason=%s", error)
+
+    def _give_up(self, upload: Upload, content_id: UUID) -> None:
+        """After an upload that failed; what cannot be undone now lapses, or is swept, later."""
+        try:
+            self._write(lambda c: reservations.give_back(c, upload.upload_id))
+        except MeteorError as error:
+            logger.warning("a reservation stays until it lapses reason=%s", error)
+        with self.db.transactions.reading() as connection:
+            is_needed = bool(contents.held_ids(connection, [content_id]))
+        if not is_needed:  # else the transaction took effect, and only its answer was lost
+            self._remove_bytes([content_id])
+
+    def _remove_bytes(self, content_ids: Iterable[UUID]) -> list[UUID]:
+        removed = []
+        for content_id in content_ids:
+            try:
+                self.store.delete(content_id)
+            except MeteorError as error:
+                logger.warning("content stays for now content_id=%s reason=%s", content_id.hex, error)
+            else:
+                removed.append(content_id)
+        return removed
+
+    def _write(self, operation: Callable[[Connection], T]) -> T:
+        return self.db.transactions.write(operation)
+
+    def _now(self) -> int:
+        return utc_datetime_to_milliseconds(self.db.clock())
+
+
+def new_upload_id() -> str:
+    """A name for an upload that nobody can guess."""
+    return secrets.token_hex(32)
+
+
+def bind(app: Flask, name: str, service: BlockService) -> None:
+    """Make `service` that of the block routes attached to `app` as `name`."""
+    app.extensions.setdefault(_EXTENSION, {})[name] = service
+
+
+def current_service() -> BlockService:
+    """The service of the block routes that the current request is for."""
+    services = cast("dict[str, BlockService]", current_app.extensions[_EXTENSION])
+    assert request.blueprint is not None
+    return services[request.blueprint]
+
+
+def _directory(db: MeteorDatabase, settings: Settings) -> BlockDirectory:
+    return BlockDirectory(db, settings.block_quota_default, settings.block_traffic_default)
+
+
+def _account_options(settings: Settings) -> AccountOptions:
+    return AccountOptions(
+        source=settings.block_accounts,
+        accounting_url=settings.block_accounting_url,
+        accounting_secret=settings.block_accounting_secret,
+        dummy_token=settings.block_dummy_token,
+        is_insecure_allowed=settings.block_insecure,
+        cache=settings.block_cache,
+        fresh_seconds=settings.block_account_cache_seconds,
+        stale_seconds=settings.block_account_stale_seconds,
+    )
