@@ -6,7 +6,7 @@
                   |                                                                                |
                   +---- may be older while the server is out of order, where that is allowed <-----+
 
-Source: K-203 to K-206, KD-01, KD-09, KD-26 and I-09 of the storage contract.
+Source: K-203 to K-206, K-208, KD-01, KD-09, KD-26 and I-09 of the storage contract.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from meteorpi_server.block_accounts.accounting import (
     Unknown,
     read_reply,
 )
+from meteorpi_server.block_accounts.attempts import Attempts
 from meteorpi_server.block_accounts.base import (
     NO_CREDENTIALS,
     NOBODY,
@@ -101,6 +102,7 @@ class RemoteAccounts(AccountSource):
         # Of this process, even if the cache is shared: they hold when that is out of order.
         self._refusals: MemoryCache[Unknown | Failure] = MemoryCache(monotonic=monotonic)
         self._flights: Flights[Outcome] = Flights(wait_seconds=server.total_seconds)
+        self._attempts = Attempts(monotonic)
         self._mutex = threading.Lock()
         self._silent_until = float("-inf")
         self.figures = AccountFigures()
@@ -179,12 +181,15 @@ class RemoteAccounts(AccountSource):
         silence = self._silence()
         if silence is not None:
             return silence
+        address = caller.address if question.account_id is None else None
+        self._attempts.check(address)
         outcome = self._asked(question.document, question.account_id, caller)
         if isinstance(outcome, Account):
             self._keep(question.key, outcome)
             return outcome
         if isinstance(outcome, Unknown):
             self._cache.delete(question.key)  # it may lie there as something old
+            self._attempts.record_failure(address)
         self._refusals.put(question.key, outcome, REFUSAL_SECONDS)
         return outcome
 

@@ -22,6 +22,7 @@ from meteorpi_model.errors import (
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
+    TooManyAttemptsError,
 )
 from meteorpi_server.block_accounts import Account, Caller
 from meteorpi_server.block_accounts.accounting import (
@@ -31,6 +32,7 @@ from meteorpi_server.block_accounts.accounting import (
     AccountingServer,
     timeouts,
 )
+from meteorpi_server.block_accounts.attempts import FREE_FAILURES
 from meteorpi_server.block_accounts.caches import MemoryCache
 from meteorpi_server.block_accounts.hashing import CacheKeys
 from meteorpi_server.block_accounts.remote import RemoteAccounts
@@ -526,6 +528,57 @@ def test_certificate_is_verified(make: Callable[..., RemoteAccounts], tmp_path: 
 
         assert len(server.asked) == 1
         trusting.close()
+
+
+@pytest.mark.contract("K-208", "I-09")
+def test_who_tries_unknown_credentials_has_to_wait(
+    accounts: RemoteAccounts, server: ScriptedAccounting, clock: Clock
+) -> None:
+    guesser = Caller(address="192.0.2.7")
+    accounts.identify(TOKEN, guesser)
+    for number in range(FREE_FAILURES):
+        with pytest.raises(NotAuthenticatedError):
+            accounts.identify(f"Token guess {number}", guesser)
+    asked = len(server.asked)
+
+    with pytest.raises(TooManyAttemptsError) as caught:
+        accounts.identify("Token another guess", guesser)
+
+    assert caught.value.retry_after_seconds == 1
+    assert len(server.asked) == asked
+    assert accounts.identify(TOKEN, guesser).account_id == "17"
+    with pytest.raises(NotAuthenticatedError):
+        accounts.identify("Token another guess", Caller(address="192.0.2.8"))
+
+    clock.seconds += 6
+    with pytest.raises(NotAuthenticatedError):
+        accounts.identify("Token another guess", guesser)
+    with pytest.raises(TooManyAttemptsError) as caught:
+        accounts.identify("Token and another", guesser)
+    assert caught.value.retry_after_seconds == 2
+
+
+@pytest.mark.contract("K-208")
+def test_the_same_wrong_credentials_are_one_attempt(accounts: RemoteAccounts) -> None:
+    caller = Caller(address="192.0.2.7")
+
+    for _ in range(3 * FREE_FAILURES):
+        with pytest.raises(NotAuthenticatedError):
+            accounts.identify("Token of yesterday", caller)
+
+    assert accounts.identify(TOKEN, caller).account_id == "17"
+
+
+@pytest.mark.contract("K-208", "K-205")
+def test_limits_of_unknown_accounts_are_no_attempts(
+    accounts: RemoteAccounts, server: ScriptedAccounting
+) -> None:
+    caller = Caller(address="192.0.2.7")
+    for number in range(2 * FREE_FAILURES):
+        with pytest.raises(NotFoundError):
+            accounts.limits_of(str(5000 + number), caller)
+
+    assert accounts.identify(TOKEN, caller).account_id == "17"
 
 
 @pytest.mark.contract("K-502", "KD-20")
