@@ -15,6 +15,7 @@ from meteorpi_db.backup.copying import CopyReport, copy_database, require_no_exp
 from meteorpi_db.backup.making import BackupReport, Node, back_up
 from meteorpi_db.backup.repository import Repository
 from meteorpi_db.backup.targets import carry_key
+from meteorpi_db.blocks.recounting import Difference, recount
 from meteorpi_db.connections import open_database
 from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.exporting.secrets import SecretBox, default_key_file
@@ -225,6 +226,14 @@ class UpkeepMethods(FacadePart):
     def refresh_statistics(self) -> None:
         """Let the query planner see what the tables hold; worth its time after taking in a lot."""
         self.transactions.write(refresh_statistics)
+
+    def recount_blocks(self, *, fix: bool = False) -> list[Difference]:
+        """Compare what is counted of blocks with their objects; see :mod:`meteorpi_db.blocks.recounting`.
+
+        Args:
+            fix: also set right what is wrong.
+        """
+        return recount(self.transactions, fix=fix)
 
     def clear_database(self) -> None:
         """Delete every record, mark, user, configuration and task, then every content; the store stays."""

@@ -13,6 +13,7 @@ from meteorpi_model.errors import MeteorError
 from meteorpi_server.cli.output import printable
 from meteorpi_server.cli.store_checking import check
 from meteorpi_server.cli.store_copying import copy
+from meteorpi_server.cli.store_recounting import recount
 from meteorpi_server.cli.store_verifying import stat, sweep, verify
 
 
@@ -44,5 +45,5 @@ def store() -> None:
     """
 
 
-for command in (check, verify, sweep, copy, stat):
+for command in (check, verify, sweep, copy, recount, stat):
     store.add_command(command)
