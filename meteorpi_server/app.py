@@ -17,9 +17,10 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_model import User
+from meteorpi_model.errors import CorruptContentError
 from meteorpi_server import auth, context, cors, parsing, problems, thumbnails
 from meteorpi_server.context import current_database, current_request_id, current_settings
-from meteorpi_server.metrics import Family, Memo, RequestMetrics
+from meteorpi_server.metrics import REFUSED, Family, Memo, RequestMetrics
 from meteorpi_server.settings import Settings
 from meteorpi_server.stopping import StopRequest, tell_of_stop
 from meteorpi_server.upkeep import Upkeep
@@ -101,6 +102,7 @@ class MeteorApp:
         app.before_request(self._begin_request)
         app.after_request(self._finish_response)
         problems.register_handlers(app)
+        app.register_error_handler(CorruptContentError, self._answer_corrupt)
         return app
 
     def _node_context(self) -> context.NodeContext:
@@ -182,6 +184,10 @@ class MeteorApp:
     ) -> Callable[[Callable[..., ResponseReturnValue]], Callable[..., ResponseReturnValue]]:
         """Decorator for views: a valid account with every one of `roles`; None takes any valid account."""
         return auth.requires_auth(roles)
+
+    def _answer_corrupt(self, error: CorruptContentError) -> BaseResponse:
+        self.metrics.count_corrupt_read(REFUSED)
+        return problems.answer_error(error)
 
     def _begin_request(self) -> None:
         given = request.headers.get(REQUEST_ID_HEADER, "")

@@ -11,6 +11,11 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 BUCKET_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram; the last bucket has none."""
 
+REFUSED: Final = "refused"
+"""What became of a read: the answer was 503 `corrupt`."""
+
+ABORTED: Final = "aborted"
+"""What became of a read: the damage was found on the way, and the connection broken off."""
 
 T = TypeVar("T")
 
@@ -42,12 +47,14 @@ class RequestFigures(NamedTuple):
         bucket_counts: number of answers not slower than each of `BUCKET_SECONDS`, and of all.
         seconds: time spent until the answers began, summed up.
         in_flight: requests begun whose answer has not.
+        corrupt_reads: contents that were found damaged when somebody wanted them, by what became of the read.
     """
 
     answered: dict[tuple[str, int], int]
     bucket_counts: list[int]
     seconds: float
     in_flight: int
+    corrupt_reads: dict[str, int]
 
 
 class RequestMetrics:
@@ -61,6 +68,7 @@ class RequestMetrics:
         self._buckets = [0] * (len(BUCKET_SECONDS) + 1)
         self._seconds = 0.0
         self._in_flight = 0
+        self._corrupt_reads = {REFUSED: 0, ABORTED: 0}
 
     def start(self) -> float:
         """Count a request as begun; the result belongs into :meth:`finish`."""
@@ -80,11 +88,18 @@ class RequestMetrics:
             self._buckets[bucket] += 1
             self._seconds += elapsed
 
+    def count_corrupt_read(self, outcome: str) -> None:
+        """Count a content that was found damaged; `outcome` is `REFUSED` or `ABORTED`."""
+        with self._lock:
+            self._corrupt_reads[outcome] += 1
+
     def figures(self) -> RequestFigures:
         """The counts so far, bucket counts cumulated as Prometheus wants them."""
         with self._lock:
             cumulated = [sum(self._buckets[: i + 1]) for i in range(len(self._buckets))]
-            return RequestFigures(dict(self._answered), cumulated, self._seconds, self._in_flight)
+            return RequestFigures(
+                dict(self._answered), cumulated, self._seconds, self._in_flight, dict(self._corrupt_reads)
+            )
 
 
 class Memo:

@@ -39,6 +39,9 @@ class NodeSettings:
         "header with which contents of files are left to a web server that offers to send them",
         choices=("", "x-sendfile", "x-accel-redirect"),
     )
+    verify_reads: bool = setting(
+        False, "compare the digest of each file that is sent whole; break off when it is damaged"
+    )
     stop_seconds: int = setting(30, "longest wait for requests in flight when stopping, in seconds")
 
     max_document_bytes: int = setting(

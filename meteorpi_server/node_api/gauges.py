@@ -157,6 +157,12 @@ def _request_lines(figures: RequestFigures) -> Iterator[str]:
         "Requests being worked on by this process.",
         [({}, figures.in_flight)],
     )
+    yield from family(
+        "meteorpi_corrupt_reads_total",
+        "counter",
+        "Damaged contents that this process was asked for.",
+        [({"outcome": outcome}, count) for outcome, count in sorted(figures.corrupt_reads.items())],
+    )
     name = "meteorpi_request_seconds"
     yield f"# HELP {name} Time until the answer began."
     yield f"# TYPE {name} histogram"

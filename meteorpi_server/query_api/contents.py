@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
@@ -10,12 +11,15 @@ from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
 from meteorpi_db.filestore import ContentFacts
+from meteorpi_db.filestore.verified import VerifiedReader
 from meteorpi_model import FileRecord
 from meteorpi_model.errors import CorruptContentError, InvalidDocumentError, NotFoundError
 from meteorpi_server import parsing, thumbnails
-from meteorpi_server.content import CACHE_SECONDS, Content, content_response
-from meteorpi_server.context import current_database, current_thumbnails
+from meteorpi_server.app import current_meteor_app
+from meteorpi_server.content import CACHE_SECONDS, Chunks, Content, content_response
+from meteorpi_server.context import current_database, current_settings, current_thumbnails
 from meteorpi_server.describing import describe
+from meteorpi_server.metrics import ABORTED
 from meteorpi_server.query_api.routes import blueprint
 
 
@@ -27,6 +31,8 @@ def send_content(file_id: str) -> ResponseReturnValue:
     found_id = parsing.hex_id(file_id)
     facts = _facts(found_id)
     store = current_database().store
+    verifies = current_settings().verify_reads
+    keeps_paths = "local-path" in store.capabilities and not verifies
     return content_response(
         Content(
             size=facts.size,
@@ -34,8 +40,8 @@ def send_content(file_id: str) -> ResponseReturnValue:
             md5=facts.md5,
             sha256=facts.sha256,
             file_name=record.file_name,
-            open=partial(store.open, found_id),
-            local_path=partial(store.local_path, found_id) if "local-path" in store.capabilities else None,
+            open=_verified_opener(found_id, facts) if verifies else partial(store.open, found_id),
+            local_path=partial(store.local_path, found_id) if keeps_paths else None,
         )
     )
 
@@ -80,6 +86,23 @@ def _facts(file_id: UUID) -> ContentFacts:
     if stored.size != facts.size:
         raise CorruptContentError("the content of this file is damaged", entity_id=file_id)
     return facts
+
+
+def _verified_opener(file_id: UUID, facts: ContentFacts) -> Callable[[int, int], Chunks]:
+    """Opens the content; as a whole in such a way that damage is noticed before its end (S-141)."""
+    db, metrics = current_database(), current_meteor_app().metrics
+
+    def note_damage(is_begun: bool) -> None:
+        if is_begun:  # else it is refused, and counted as that
+            metrics.count_corrupt_read(ABORTED)
+        db.mark_corrupt(file_id)
+
+    def open_(start: int, stop: int) -> Chunks:
+        chunks = db.store.open(file_id, start, stop)
+        is_whole = start == 0 and stop == facts.size
+        return VerifiedReader(chunks, facts.sha256, note_damage).start() if is_whole else chunks
+
+    return open_
 
 
 def _width() -> int:
