@@ -13,7 +13,6 @@ from meteorpi_server.block_accounts.flights import Flights
 WAIT_SECONDS = 60
 
 
-@pytest.mark.contract("K-203")
 def test_error_is_everybodys_and_does_not_stay() -> None:
     flights: Flights[str] = Flights(WAIT_SECONDS)
     has_begun, release = threading.Event(), threading.Event()
@@ -35,7 +34,6 @@ def test_error_is_everybodys_and_does_not_stay() -> None:
     assert flights.run("name", lambda: "later") == "later"
 
 
-@pytest.mark.contract("K-203")
 def test_nobody_waits_without_end() -> None:
     flights: Flights[str] = Flights(0.01)
     has_begun, release = threading.Event(), threading.Event()
