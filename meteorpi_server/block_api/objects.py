@@ -13,7 +13,7 @@ from meteorpi_db.blocks.changes import Upload
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.names import checked_path, checked_prefix, tag_of
 from meteorpi_db.blocks.prefixes import require_owner
-from meteorpi_db.blocks.rows import ObjectRow, PrefixRow, find_prefix
+from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
 from meteorpi_model.errors import InvalidDocumentError, NotAllowedError, NotFoundError
 from meteorpi_model.values import milliseconds_to_utc_datetime
 from meteorpi_server.block_api.bodies import incoming_body
@@ -40,7 +40,7 @@ def add_views(blueprint: Blueprint) -> None:
 def read_object(prefix: str, path: str) -> ResponseReturnValue:
     """Give the object, as far as the read policy allows."""
     service = current_service()
-    place, row = service.find(checked_prefix(prefix), checked_path(path))
+    place, row = service.register.find(checked_prefix(prefix), checked_path(path))
     _require_readable(service, place)
     return object_response(service, row, place.account_id)
 
@@ -78,20 +78,14 @@ def list_objects(prefix: str) -> ResponseReturnValue:
     service = current_service()
     checked_prefix(prefix)
     terms = service.terms_of(service.caller())
-    with service.db.transactions.reading() as connection:
-        place = find_prefix(connection, prefix)
-        if place is None:
-            raise NotFoundError("there is no such prefix")
-        if terms.account_id is not None:
-            require_owner(place, terms.account_id)
-        page = listing.list_page(
-            connection,
-            prefix,
-            start=_short("start"),
-            after=_short("after"),
-            limit=_limit(),
-            delimiter=_short("delimiter"),
-        )
+    page = service.register.list_page(
+        prefix,
+        terms,
+        start=_short("start"),
+        after=_short("after"),
+        limit=_limit(),
+        delimiter=_short("delimiter"),
+    )
     return jsonify(objects=[_entry(row) for row in page.objects], folders=page.folders, next=page.next_after)
 
 

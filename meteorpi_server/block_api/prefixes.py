@@ -5,9 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from meteorpi_db.blocks.directory import stored_id
-from meteorpi_db.blocks.traffic import month_of
-from meteorpi_server.block_api.service import current_service
+from meteorpi_server.block_api.service import account_key, current_service
 
 
 def add_views(blueprint: Blueprint) -> None:
@@ -21,25 +19,27 @@ def add_views(blueprint: Blueprint) -> None:
 def list_prefixes() -> ResponseReturnValue:
     """Names of the prefixes of the account."""
     service = current_service()
-    return jsonify(prefixes=[each.name for each in service.prefixes_of(service.caller())])
+    found = service.register.prefixes_of(account_key(service.caller()))
+    return jsonify(prefixes=[each.name for each in found])
 
 
 def create_prefix() -> ResponseReturnValue:
     """A new prefix; its name is the answer."""
     service = current_service()
-    return jsonify(prefix=service.create_prefix(service.caller()).name), 201
+    account = service.caller()
+    return jsonify(prefix=service.register.create_prefix(account_key(account), account.source).name), 201
 
 
 def show_quota() -> ResponseReturnValue:
     """What the account may use, and uses."""
     service = current_service()
     account = service.caller()
-    month = month_of(service.db.clock())
+    key, month = account_key(account), service.register.this_month()
     return jsonify(
         quota=account.quota_bytes,
-        size=service.used_by(account),
+        size=service.register.used_by(key),
         traffic_quota=account.monthly_traffic_bytes,
-        traffic=service.traffic.sent_by(stored_id(account.source, account.account_id)),
+        traffic=service.traffic.sent_by(key),
         month=f"{month // 100:04}-{month % 100:02}",
-        prefixes={each.name: each.used for each in service.prefixes_of(account)},
+        prefixes={each.name: each.used for each in service.register.prefixes_of(key)},
     )

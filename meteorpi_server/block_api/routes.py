@@ -18,7 +18,7 @@ from meteorpi_server.block_accounts import AccountSource
 from meteorpi_server.block_api import objects, prefixes, service
 from meteorpi_server.block_api.traffic import WRITE_SECONDS
 
-REMOVAL_SECONDS: Final = 60.0
+SWEEP_SECONDS: Final = 60.0
 
 blueprint = Blueprint("block", __name__)
 objects.add_views(blueprint)
@@ -47,7 +47,7 @@ def add_routes(
     meteor_app.attach(blueprint, url_path, version=0)
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
     name = meteor_app.attachments[-1].name
-    meteor_app.upkeep.add(f"removal {name}", REMOVAL_SECONDS, made.remove_released)
+    meteor_app.upkeep.add(f"blocks {name}", SWEEP_SECONDS, made.keep_up)
     meteor_app.upkeep.add(f"traffic {name}", WRITE_SECONDS, made.traffic.write, at_end=True)
 
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 from uuid import UUID, uuid4
 
 from flask import Flask, current_app, request
-from sqlalchemy import Connection
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_db.blocks import changes, contents, prefixes, reservations, rows
+from meteorpi_db.blocks import sweeping
 from meteorpi_db.blocks.changes import Stored, Terms, Upload
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.directory import BlockDirectory, stored_id
 from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.blocks.quota import QuotaRule
-from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
+from meteorpi_db.blocks.register import BlockRegister
 from meteorpi_db.filestore import Digests, FileStore
-from meteorpi_model import utc_datetime_to_milliseconds
-from meteorpi_model.errors import MeteorError, NotFoundError, TrafficReachedError
+from meteorpi_model.errors import MeteorError, TrafficReachedError
 from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
 from meteorpi_server.block_api.traffic import TrafficMeter
 from meteorpi_server.context import current_request_id
@@ -31,8 +29,6 @@ from meteorpi_server.settings import Settings
 logger = logging.getLogger("meteorpi.block.objects")
 
 _EXTENSION: Final = "meteorpi_blocks"
-_RELEASED_AT_ONCE: Final = 16
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +49,13 @@ class Incoming:
 class BlockService:
     """Keeps objects for accounts; safe for threads, opens nothing by itself.
 
+    Attributes:
+        settings: of the node.
+        register: prefixes and objects.
+        accounts: who knows accounts.
+        store: where bytes are.
+        traffic: counts what is read.
+
     Args:
         db, settings: of the node.
         accounts: who knows accounts; None as the settings say.
@@ -66,11 +69,12 @@ class BlockService:
         accounts: AccountSource | None = None,
         store: FileStore | None = None,
     ) -> None:
-        self.db = db
+        self._db = db
         self.settings = settings
         self.accounts = accounts or open_accounts(_account_options(settings), _directory(db, settings))
         self.store = store or db.store
-        self.traffic = TrafficMeter(db.transactions, db.clock)
+        self.register = BlockRegister(db.transactions, db.clock)
+        self.traffic = TrafficMeter(self.register)
         self._rule = QuotaRule(
             growth_bytes=settings.block_metafile_growth_bytes, grace_bytes=settings.block_quota_grace_bytes
         )
@@ -84,7 +88,7 @@ class BlockService:
         """Under what terms an account changes something."""
         is_owner = not account.may_write_anywhere
         return Terms(
-            account_id=stored_id(account.source, account.account_id) if is_owner else None,
+            account_id=account_key(account) if is_owner else None,
             quota=account.quota_bytes if is_owner else None,
             rule=self._rule,
             is_append_only=self.settings.block_append_only,
@@ -103,62 +107,20 @@ class BlockService:
             StoreFullError, UnavailableError: the node cannot.
         """
         terms, content_id = self.terms_of(account), uuid4()
-        if terms.account_id is None:
-            self._write(lambda c: prefixes.ensure_ownerless(c, upload.prefix, self._now()))
-        self._write(
-            lambda c: changes.require_upload(c, upload, incoming.size, terms, self._now(), content_id)
-        )
+        self.register.announce(upload, incoming.size, terms, content_id)
         try:
             facts = self.store.put(content_id, incoming.chunks, size=incoming.size, digests=incoming.digests)
-            stored = self._write(lambda c: changes.store(c, upload, content_id, facts, terms, self._now()))
+            stored = self.register.store(upload, content_id, facts, terms)
         except BaseException:
             self._give_up(upload, content_id)
             raise
         if not stored.is_content_used:
-            self._remove_bytes([content_id])
-        self.remove_released()
+            self._remove_spare(content_id)
         return stored
 
     def remove(self, account: Account, prefix: str, path: str, demands: Demands) -> BlockEvent | None:
-        """Remove an object; None when there was none. Raises as :func:`changes.remove`."""
-        terms = self.terms_of(account)
-        event = self._write(lambda c: changes.remove(c, prefix, path, demands, terms, self._now()))
-        self.remove_released()
-        return event
-
-    def find(self, prefix: str, path: str) -> tuple[PrefixRow, ObjectRow]:
-        """An object and its prefix.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        with self.db.transactions.reading() as connection:
-            place = rows.find_prefix(connection, prefix)
-            found = rows.find_object(connection, prefix, path)
-        if place is None or found is None:
-            raise NotFoundError("there is no such object")
-        return place, found
-
-    def create_prefix(self, account: Account) -> PrefixRow:
-        """A new prefix of an account."""
-        account_id = stored_id(account.source, account.account_id)
-
-        def operation(connection: Connection) -> PrefixRow:
-            prefixes.ensure_account(connection, account_id, account.source, self._now())
-            return prefixes.create_prefix(connection, account_id, self._now())
-
-        return self._write(operation)
-
-    def prefixes_of(self, account: Account) -> list[PrefixRow]:
-        """Those of an account, in order of their names."""
-        with self.db.transactions.reading() as connection:
-            return prefixes.prefixes_of(connection, stored_id(account.source, account.account_id))
-
-    def used_by(self, account: Account) -> int:
-        """Bytes of all objects of an account."""
-        with self.db.transactions.reading() as connection:
-            found = rows.find_account(connection, stored_id(account.source, account.account_id))
-        return 0 if found is None else found.used
+        """Remove an object; None when there was none. Raises as :meth:`BlockRegister.remove`."""
+        return self.register.remove(prefix, path, demands, self.terms_of(account))
 
     def require_traffic(self, account_id: str) -> None:
         """Return when what an account offers may be read; also when nobody can tell now (K-205).
@@ -181,44 +143,30 @@ class BlockService:
             logger.warning("limits of an account are not known now reason=%s", error)
             return None
 
-    def remove_released(self) -> None:
-        """Remove bytes that no object names any more; what cannot be removed now waits for the next time."""
+    def keep_up(self) -> None:
+        """Remove the bytes of what was replaced or removed, and forget uploads whose time is over."""
+        sweeping.sweep_released(self._db.transactions, self.store, self._db.clock())
+        sweeping.sweep_uploads(self._db.transactions, self._db.clock())
+
+    def _remove_spare(self, content_id: UUID) -> None:
+        """The same bytes were there; what cannot be removed now is found by whoever looks for orphans."""
         try:
-            with self.db.transactions.reading() as connection:
-                released = contents.released(connection, _RELEASED_AT_ONCE)
-            removed = self._remove_bytes(released)
-            if removed:
-                self._write(lambda c: contents.forget(c, removed))
+            self.store.delete(content_id)
         except MeteorError as error:
-            logger.warning("released contents stay for now reason=%s", error)
+            logger.warning("spare content stays for now content_id=%s reason=%s", content_id.hex, error)
 
     def _give_up(self, upload: Upload, content_id: UUID) -> None:
         """After an upload that failed; what cannot be undone now lapses, or is swept, later."""
         try:
-            self._write(lambda c: reservations.give_back(c, upload.upload_id))
-        except MeteorError as error:
-            logger.warning("a reservation stays until it lapses reason=%s", error)
-        with self.db.transactions.reading() as connection:
-            is_needed = bool(contents.held_ids(connection, [content_id]))
-        if not is_needed:  # else the transaction took effect, and only its answer was lost
-            self._remove_bytes([content_id])
-
-    def _remove_bytes(self, content_ids: Iterable[UUID]) -> list[UUID]:
-        removed = []
-        for content_id in content_ids:
-            try:
+            if not self.register.give_up(upload, content_id):
                 self.store.delete(content_id)
-            except MeteorError as error:
-                logger.warning("content stays for now content_id=%s reason=%s", content_id.hex, error)
-            else:
-                removed.append(content_id)
-        return removed
+        except MeteorError as error:
+            logger.warning("a failed upload is cleared up later reason=%s", error)
 
-    def _write(self, operation: Callable[[Connection], T]) -> T:
-        return self.db.transactions.write(operation)
 
-    def _now(self) -> int:
-        return utc_datetime_to_milliseconds(self.db.clock())
+def account_key(account: Account) -> str:
+    """The name of an account in the register."""
+    return stored_id(account.source, account.account_id)
 
 
 def new_upload_id() -> str:

@@ -14,11 +14,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from meteorpi_db.blocks import traffic
-from meteorpi_db.connections import Transactions
+from meteorpi_db.blocks.register import BlockRegister
 from meteorpi_db.filestore import ContentReader
 from meteorpi_model.errors import MeteorError
-from meteorpi_model.values import Clock
 
 logger = logging.getLogger("meteorpi.block.traffic")
 
@@ -29,13 +27,11 @@ class TrafficMeter:
     """Counts bytes by account.
 
     Args:
-        transactions: of the node.
-        clock: tells the month.
+        register: where they are kept.
     """
 
-    def __init__(self, transactions: Transactions, clock: Clock) -> None:
-        self._transactions = transactions
-        self._clock = clock
+    def __init__(self, register: BlockRegister) -> None:
+        self._register = register
         self._lock = threading.Lock()
         self._waiting: Counter[str] = Counter()
 
@@ -47,9 +43,7 @@ class TrafficMeter:
 
     def sent_by(self, account_id: str) -> int:
         """Bytes read of an account this month, those that are not written yet among them."""
-        with self._transactions.reading() as connection:
-            written = traffic.sent_in(connection, account_id, traffic.month_of(self._clock()))
-        return written + self._waiting[account_id]
+        return self._register.sent_this_month(account_id) + self._waiting[account_id]
 
     def write(self) -> None:
         """Write what is waiting; what cannot be written now goes on waiting."""
@@ -57,9 +51,8 @@ class TrafficMeter:
             waiting, self._waiting = self._waiting, Counter()
         if not waiting:
             return
-        month = traffic.month_of(self._clock())
         try:
-            self._transactions.write(lambda connection: traffic.add(connection, waiting, month))
+            self._register.add_traffic(waiting)
         except MeteorError as error:
             logger.warning("traffic is written later reason=%s", error)
             for account_id, sent in waiting.items():

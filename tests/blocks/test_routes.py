@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import prefixes, tokens, traffic
+from meteorpi_db.blocks.sweeping import sweep_released
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_server import MeteorApp, block_api
 from meteorpi_server.settings import Settings
@@ -296,6 +298,7 @@ def test_the_quota_is_kept(open_client: Callable[..., FlaskClient], db: MeteorDa
     assert (refused.status_code, refused.json["code"]) == (402, "quota-reached")  # type: ignore[index]
     assert "Quota reached" in refused.json["detail"]  # type: ignore[index]
     assert grown.status_code == 204
+    sweep_released(db.transactions, db.store, db.clock() + timedelta(minutes=2))
     assert len(list(db.store.ids())) == 2
 
 

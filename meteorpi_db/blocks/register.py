@@ -1,0 +1,146 @@
+"""Blocks as whoever serves them needs them: each method is one transaction.
+
+Source: F.2 of the storage contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from meteorpi_db.blocks import changes, contents, listing, prefixes, reservations, rows, traffic
+from meteorpi_db.blocks.changes import Stored, Terms, Upload
+from meteorpi_db.blocks.conditions import Demands
+from meteorpi_db.blocks.events import BlockEvent
+from meteorpi_db.blocks.listing import Page
+from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
+from meteorpi_db.connections import Transactions
+from meteorpi_db.filestore import ContentFacts
+from meteorpi_model import utc_datetime_to_milliseconds
+from meteorpi_model.errors import NotFoundError
+from meteorpi_model.values import Clock
+
+T = TypeVar("T")
+
+
+class BlockRegister:
+    """Accounts, prefixes and objects in the node's database; safe for threads.
+
+    Args:
+        transactions: of the node.
+        clock: tells the time.
+    """
+
+    def __init__(self, transactions: Transactions, clock: Clock) -> None:
+        self._transactions = transactions
+        self._clock = clock
+
+    def announce(self, upload: Upload, size: int | None, terms: Terms, content_id: UUID) -> None:
+        """Refuse an upload whose bytes need not come, reserve room for others.
+
+        Raises as :func:`meteorpi_db.blocks.changes.require_upload`.
+        """
+
+        def operation(connection: Connection) -> None:
+            if terms.account_id is None:
+                prefixes.ensure_ownerless(connection, upload.prefix, self._now())
+            changes.require_upload(connection, upload, size, terms, self._now(), content_id)
+
+        self._transactions.write(operation)
+
+    def store(self, upload: Upload, content_id: UUID, facts: ContentFacts, terms: Terms) -> Stored:
+        """Make a content the object; raises as :func:`meteorpi_db.blocks.changes.store`."""
+        return self._transactions.write(
+            lambda c: changes.store(c, upload, content_id, facts, terms, self._now())
+        )
+
+    def give_up(self, upload: Upload, content_id: UUID) -> bool:
+        """End the reservation of an upload that failed; whether its content is needed nevertheless.
+
+        That is so when the transaction took effect and only its answer was lost.
+        """
+
+        def operation(connection: Connection) -> bool:
+            reservations.give_back(connection, upload.upload_id)
+            return bool(contents.held_ids(connection, [content_id]))
+
+        return self._transactions.write(operation)
+
+    def remove(self, prefix: str, path: str, demands: Demands, terms: Terms) -> BlockEvent | None:
+        """Remove an object; None when there was none. Raises as :func:`meteorpi_db.blocks.changes.remove`."""
+        return self._transactions.write(
+            lambda c: changes.remove(c, prefix, path, demands, terms, self._now())
+        )
+
+    def find(self, prefix: str, path: str) -> tuple[PrefixRow, ObjectRow]:
+        """An object and its prefix.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        place, found = self._read(lambda c: (rows.find_prefix(c, prefix), rows.find_object(c, prefix, path)))
+        if place is None or found is None:
+            raise NotFoundError("there is no such object")
+        return place, found
+
+    def list_page(
+        self, prefix: str, terms: Terms, *, start: str, after: str, limit: int, delimiter: str
+    ) -> Page:
+        """A page of what is below a prefix, for its owner; see :mod:`meteorpi_db.blocks.listing`.
+
+        Raises:
+            NotFoundError: there is no such prefix.
+            NotAllowedError: it is another account's.
+        """
+
+        def operation(connection: Connection) -> Page:
+            place = rows.find_prefix(connection, prefix)
+            if place is None:
+                raise NotFoundError("there is no such prefix")
+            if terms.account_id is not None:
+                prefixes.require_owner(place, terms.account_id)
+            return listing.list_page(
+                connection, prefix, start=start, after=after, limit=limit, delimiter=delimiter
+            )
+
+        return self._read(operation)
+
+    def create_prefix(self, account_id: str, source: str) -> PrefixRow:
+        """A new prefix of an account, which is made when this is its first."""
+
+        def operation(connection: Connection) -> PrefixRow:
+            prefixes.ensure_account(connection, account_id, source, self._now())
+            return prefixes.create_prefix(connection, account_id, self._now())
+
+        return self._transactions.write(operation)
+
+    def prefixes_of(self, account_id: str) -> list[PrefixRow]:
+        """Those of an account, in order of their names."""
+        return self._read(lambda c: prefixes.prefixes_of(c, account_id))
+
+    def used_by(self, account_id: str) -> int:
+        """Bytes of all objects of an account."""
+        found = self._read(lambda c: rows.find_account(c, account_id))
+        return 0 if found is None else found.used
+
+    def this_month(self) -> int:
+        """The month of UTC as a number, such as 202611."""
+        return traffic.month_of(self._clock())
+
+    def sent_this_month(self, account_id: str) -> int:
+        """Bytes that were read of an account this month, as far as they are written."""
+        return self._read(lambda c: traffic.sent_in(c, account_id, self.this_month()))
+
+    def add_traffic(self, sent: Mapping[str, int]) -> None:
+        """Add bytes that were read, by account."""
+        self._transactions.write(lambda c: traffic.add(c, sent, self.this_month()))
+
+    def _read(self, operation: Callable[[Connection], T]) -> T:
+        with self._transactions.reading() as connection:
+            return operation(connection)
+
+    def _now(self) -> int:
+        return utc_datetime_to_milliseconds(self._clock())
