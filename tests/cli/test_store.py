@@ -68,7 +68,7 @@ def test_check_finds_a_store_that_is_not_there(meteorpi: Meteorpi, home: Path) -
     assert not (home / "nothing").exists()
 
 
-@pytest.mark.contract("B.6/check", "B.6/copy", "B.6/verify", "B.6/sweep")
+@pytest.mark.contract("B.6/check", "B.6/copy")
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -178,7 +178,7 @@ class _BrokenStore(MemoryFileStore):
         return super().open(file_id, start, stop)
 
 
-@pytest.mark.contract("B.6/copy", "S-106")
+@pytest.mark.contract("B.6/copy")
 def test_store_that_fails_is_told_and_what_was_copied_stays(make: MakeStore) -> None:
     source, target = filled(_BrokenStore()), make("memory")
 

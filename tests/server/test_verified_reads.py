@@ -93,7 +93,7 @@ def test_damaged_content_is_broken_off_and_then_refused(
     assert 'meteorpi_corrupt_reads_total{outcome="aborted"} 1' in metrics
 
 
-@pytest.mark.contract("S-141", "S-140")
+@pytest.mark.contract("S-141")
 def test_damage_of_a_small_content_is_found_before_the_answer(verifying: Node) -> None:
     record = torn(verifying, b"small")
 
