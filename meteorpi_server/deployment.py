@@ -21,6 +21,7 @@ ROUTE_PACKAGES: Final[dict[str, Callable[[MeteorApp, str], None]]] = {
     "node": lambda meteor_app, path: node_api.add_routes(meteor_app, url_path=path),
     "night": lambda meteor_app, path: night_page.add_routes(meteor_app, url_path=path),
     "archive": lambda meteor_app, path: _add_archive_routes(meteor_app, path),
+    "block": lambda meteor_app, path: _add_block_routes(meteor_app, path),
 }
 """How each route package is attached below a path."""
 
@@ -29,6 +30,13 @@ def _add_archive_routes(meteor_app: MeteorApp, path: str) -> None:
     from meteorpi_server import archive_api  # a node that offers no archives loads nothing of them
 
     archive_api.add_routes(meteor_app, url_path=path)
+
+
+def _add_block_routes(meteor_app: MeteorApp, path: str) -> None:
+    from meteorpi_server import block_api
+
+    # Published clients add this path to the address that they are given, whatever that ends with.
+    block_api.add_routes(meteor_app, url_path=f"{path}/api/v0")
 
 
 def make_meteor_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:

@@ -18,7 +18,7 @@ from meteorpi_model.errors import InvalidDocumentError, NotAllowedError, NotFoun
 from meteorpi_model.values import milliseconds_to_utc_datetime
 from meteorpi_server.block_api.bodies import incoming_body
 from meteorpi_server.block_api.downloads import CACHE_CONTROL, object_response
-from meteorpi_server.block_api.service import BlockService, current_service, new_upload_id
+from meteorpi_server.block_api.service import BlockService, current_service, needs_account, new_upload_id
 
 FALLBACK_TYPE: Final = "application/octet-stream"
 KEPT_TYPES: Final = frozenset(
@@ -30,6 +30,8 @@ KEPT_TYPES: Final = frozenset(
 
 def add_views(blueprint: Blueprint) -> None:
     """Attach the views of this module."""
+    for view in (write_object, remove_object, list_objects):
+        needs_account(view)
     where = "/files/<prefix>/<path:path>"
     blueprint.add_url_rule(where, view_func=read_object, methods=["GET"])
     blueprint.add_url_rule(where, view_func=write_object, methods=["POST", "PUT"])

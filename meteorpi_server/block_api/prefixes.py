@@ -5,11 +5,13 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from meteorpi_server.block_api.service import account_key, current_service
+from meteorpi_server.block_api.service import account_key, current_service, needs_account
 
 
 def add_views(blueprint: Blueprint) -> None:
     """Attach the views of this module; with and without a slash at their ends, as published clients vary."""
+    for view in (list_prefixes, create_prefix, show_quota):
+        needs_account(view)
     for end in ("", "/"):
         blueprint.add_url_rule(f"/prefix{end}", view_func=list_prefixes, methods=["GET"])
         blueprint.add_url_rule(f"/prefix{end}", view_func=create_prefix, methods=["POST"])

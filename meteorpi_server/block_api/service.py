@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 from uuid import UUID, uuid4
@@ -184,6 +184,11 @@ def current_service() -> BlockService:
     services = cast("dict[str, BlockService]", current_app.extensions[_EXTENSION])
     assert request.blueprint is not None
     return services[request.blueprint]
+
+
+def needs_account(view: Callable[..., object]) -> None:
+    """Have the description of the routes say of a view what it asks for by itself."""
+    view.required_roles = ()  # type: ignore[attr-defined]
 
 
 def _directory(db: MeteorDatabase, settings: Settings) -> BlockDirectory:
