@@ -22,6 +22,7 @@ PATHS = st.sampled_from(["index", "index/x", "blocks/1", "block/2"])
 CONTENTS = st.sampled_from([b"", b"a", b"b" * 100_000, b"c" * 100_000, b"d" * 200_000, b"e" * 300_000])
 
 
+@pytest.mark.contract("J-06", "K-214", "K-406")
 class BlocksMachine(RuleBasedStateMachine):
     """One account with one prefix and little room."""
 
@@ -86,5 +87,5 @@ class BlocksMachine(RuleBasedStateMachine):
         return old is not None and not is_block(path) and growth < 153_600 and after <= QUOTA + (16 << 20)
 
 
-TestBlocks = pytest.mark.contract("J-06", "K-214", "K-406")(BlocksMachine.TestCase)
+TestBlocks = BlocksMachine.TestCase
 TestBlocks.settings = settings(max_examples=25, stateful_step_count=30)

@@ -48,7 +48,7 @@ def test_full_disk_is_reported_as_such_and_leaves_nothing(seen: dict[str, Any]) 
     assert seen["kept"] == 2 * MEBIBYTE
 
 
-@pytest.mark.contract("S-105", "S-126")
+@pytest.mark.contract("S-126")
 def test_file_of_another_file_system_stays_until_it_is_copied(seen: dict[str, Any]) -> None:
     assert seen["move from another file system"] == "StoreFullError"
     assert seen["capture"] == (SIZE_MEBIBYTES + 2) * MEBIBYTE

@@ -82,7 +82,6 @@ def test_a_missing_bucket_is_not_taken_for_a_missing_content(object_server: Obje
         USES[use][1](store, uuid4())
 
 
-@pytest.mark.contract("S-106")
 def test_refused_keys_are_told(object_server: ObjectServer) -> None:
     if object_server.name == "moto":
         pytest.skip("moto accepts every signature")
@@ -134,7 +133,6 @@ def test_repetition_is_bounded(open_store: Callable[..., S3FileStore], service: 
     assert len([line for line in service.seen if line.startswith("PUT")]) == 2
 
 
-@pytest.mark.contract("S-106")
 def test_a_service_that_is_silent_is_given_up(
     open_store: Callable[..., S3FileStore], service: FaultyService
 ) -> None:
@@ -148,7 +146,6 @@ def test_a_service_that_is_silent_is_given_up(
         silence.set()
 
 
-@pytest.mark.contract("S-106")
 def test_nobody_listening_is_told(moto_server: ObjectServer) -> None:
     with FaultyService(moto_server.port) as service:
         endpoint = service.endpoint
@@ -202,7 +199,6 @@ def test_a_download_goes_on_where_the_connection_broke(store: S3FileStore, servi
     assert read(store, file_id, 7, 2_000_000) == LARGE[7:2_000_000]
 
 
-@pytest.mark.contract("S-106")
 def test_a_download_that_breaks_again_and_again_is_an_error(
     store: S3FileStore, service: FaultyService
 ) -> None:
@@ -215,7 +211,6 @@ def test_a_download_that_breaks_again_and_again_is_an_error(
         list(chunks)
 
 
-@pytest.mark.contract("S-106")
 def test_a_download_does_not_go_on_in_another_content(store: S3FileStore, service: FaultyService) -> None:
     file_id = uuid4()
     store.put(file_id, [LARGE])

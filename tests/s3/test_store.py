@@ -199,7 +199,7 @@ def test_what_the_service_honours_is_found_out(object_server: ObjectServer, stor
     assert not [key for key in keys(store) if ".probe" in key]
 
 
-@pytest.mark.contract("S-132", "S-105")
+@pytest.mark.contract("S-132")
 def test_a_broken_source_leaves_no_parts(store: S3FileStore) -> None:
     def source() -> Iterator[bytes]:
         yield IN_PARTS
@@ -211,7 +211,7 @@ def test_a_broken_source_leaves_no_parts(store: S3FileStore) -> None:
     assert keys(store) == []
 
 
-@pytest.mark.contract("S-132", "S-105")
+@pytest.mark.contract("S-132")
 def test_the_sweep_gives_up_old_uploads_in_parts_only(options: S3Options) -> None:
     ours, theirs = S3FileStore(options), Bucket(options)
     key, seen = options.key(uuid4().hex), []
@@ -281,7 +281,7 @@ def test_killed_at_any_request_a_write_is_whole_or_nothing_and_can_be_repeated(
     assert not [key for key in keys(S3FileStore(options)) if key.startswith("upload") or ".probe" in key]
 
 
-@pytest.mark.contract("S-105", "J-04")
+@pytest.mark.contract("J-04")
 def test_killed_at_any_request_a_resumable_write_keeps_what_it_told(
     real_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
