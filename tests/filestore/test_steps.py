@@ -255,7 +255,6 @@ def test_each_error_of_the_disk_has_its_own_class(
         assert str(root) not in caught.value.detail
 
 
-@pytest.mark.contract()
 def test_bytes_written_before_the_disk_was_full_are_kept_of_a_resumable_write(root: Path) -> None:
     file_id = uuid4()
     parts = LocalFileStore(root, disk=FailingDisk("write", errno.ENOSPC, after=2)).parts(file_id)
