@@ -16,6 +16,7 @@
 :mod:`.events`           what happened, in order
 :mod:`.listing`          pages of objects and folders
 :mod:`.traffic`          bytes read
+:mod:`.importing`        taking over a Qabel block server, with :mod:`.ancestor` and :mod:`.ancestor_objects`
 =======================  ==============================================================
 
 Every function takes the connection of a transaction; :mod:`meteorpi_db.connections` repeats those that others

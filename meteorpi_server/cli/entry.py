@@ -59,6 +59,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "verify": "verifying",
     "store": "store",
     "archive": "archive",
+    "block": "block",
     "backup": "backup",
     "restore": "backup",
     "copy-db": "backup",
