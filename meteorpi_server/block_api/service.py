@@ -75,14 +75,14 @@ class BlockService:
         self.store = store or db.store
         self.register = BlockRegister(db.transactions, db.clock)
         self.traffic = TrafficMeter(self.register)
+        self._is_in_the_dark = False
         self._rule = QuotaRule(
             growth_bytes=settings.block_metafile_growth_bytes, grace_bytes=settings.block_quota_grace_bytes
         )
 
     def caller(self) -> Account:
         """The account of the current request; see :meth:`AccountSource.identify` for what it raises."""
-        whence = Caller(address=request.remote_addr, request_id=current_request_id())
-        return self.accounts.identify(request.headers.get("Authorization"), whence)
+        return self.accounts.identify(request.headers.get("Authorization"), _caller())
 
     def terms_of(self, account: Account) -> Terms:
         """Under what terms an account changes something."""
@@ -134,14 +134,19 @@ class BlockService:
             raise TrafficReachedError("Quota reached", quota=allowed, size=sent)
 
     def _traffic_of(self, account_id: str) -> int | None:
+        """Bytes that may be read of an account in a month; None when nobody can tell now."""
         source, _, name = account_id.partition(":")
         if source != self.accounts.name:
             return None
         try:
-            return self.accounts.limits_of(name).monthly_traffic_bytes
+            limits = self.accounts.limits_of(name, _caller())
         except MeteorError as error:
-            logger.warning("limits of an account are not known now reason=%s", error)
+            if not self._is_in_the_dark:
+                logger.warning("reads go on without knowing what may be read reason=%s", error)
+            self._is_in_the_dark = True
             return None
+        self._is_in_the_dark = False
+        return limits.monthly_traffic_bytes
 
     def keep_up(self) -> None:
         """Remove the bytes of what was replaced or removed, and forget uploads whose time is over."""
@@ -162,6 +167,11 @@ class BlockService:
                 self.store.delete(content_id)
         except MeteorError as error:
             logger.warning("a failed upload is cleared up later reason=%s", error)
+
+
+def _caller() -> Caller:
+    """Who sends the current request."""
+    return Caller(address=request.remote_addr, request_id=current_request_id())
 
 
 def account_key(account: Account) -> str:
