@@ -93,7 +93,8 @@ def change_prefix(connection: Connection, name: str, **changes: object) -> Prefi
         NotFoundError: there is no such prefix.
     """
     assert changes.keys() <= CHANGEABLE
-    connection.execute(update(_PREFIX).where(_PREFIX.c.name == name).values(**changes))
+    if changes:
+        connection.execute(update(_PREFIX).where(_PREFIX.c.name == name).values(**changes))
     return _require_prefix(connection, name)
 
 

@@ -121,6 +121,35 @@ class BlockRegister:
         """Those of an account, in order of their names."""
         return self._read(lambda c: prefixes.prefixes_of(c, account_id))
 
+    def delete_prefix(self, name: str, terms: Terms) -> None:
+        """Remove a prefix without objects.
+
+        Raises:
+            NotFoundError: there is no such prefix.
+            NotAllowedError: it is another account's.
+            ConflictError: there are objects below it.
+        """
+
+        def operation(connection: Connection) -> None:
+            prefixes.require_owner(prefixes.take_turn(connection, name).prefix, terms.account_id)
+            prefixes.delete_prefix(connection, name)
+
+        self._transactions.write(operation)
+
+    def change_prefix(self, name: str, terms: Terms, changes: Mapping[str, object]) -> PrefixRow:
+        """Set some of `prefixes.CHANGEABLE`; gives the prefix as it is then.
+
+        Raises:
+            NotFoundError: there is no such prefix.
+            NotAllowedError: it is another account's.
+        """
+
+        def operation(connection: Connection) -> PrefixRow:
+            prefixes.require_owner(prefixes.take_turn(connection, name).prefix, terms.account_id)
+            return prefixes.change_prefix(connection, name, **changes)
+
+        return self._transactions.write(operation)
+
     def used_by(self, account_id: str) -> int:
         """Bytes of all objects of an account."""
         found = self._read(lambda c: rows.find_account(c, account_id))

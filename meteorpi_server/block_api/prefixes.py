@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 
+from meteorpi_db.blocks.names import checked_prefix
+from meteorpi_server import parsing
+from meteorpi_server.block_api.prefix_changes import read_changes
 from meteorpi_server.block_api.service import account_key, current_service, needs_account
 
 
 def add_views(blueprint: Blueprint) -> None:
     """Attach the views of this module; with and without a slash at their ends, as published clients vary."""
-    for view in (list_prefixes, create_prefix, show_quota):
+    for view in (list_prefixes, create_prefix, delete_prefix, change_prefix, show_quota):
         needs_account(view)
+    blueprint.add_url_rule("/prefix/<prefix>", view_func=delete_prefix, methods=["DELETE"])
+    blueprint.add_url_rule("/prefix/<prefix>", view_func=change_prefix, methods=["PATCH"])
     for end in ("", "/"):
         blueprint.add_url_rule(f"/prefix{end}", view_func=list_prefixes, methods=["GET"])
         blueprint.add_url_rule(f"/prefix{end}", view_func=create_prefix, methods=["POST"])
@@ -30,6 +35,29 @@ def create_prefix() -> ResponseReturnValue:
     service = current_service()
     account = service.caller()
     return jsonify(prefix=service.register.create_prefix(account_key(account), account.source).name), 201
+
+
+def delete_prefix(prefix: str) -> ResponseReturnValue:
+    """Remove a prefix without objects."""
+    service = current_service()
+    service.register.delete_prefix(checked_prefix(prefix), service.terms_of(service.caller()))
+    return Response(status=204)
+
+
+def change_prefix(prefix: str) -> ResponseReturnValue:
+    """Change label, read policy, quota; begin append-only."""
+    service = current_service()
+    terms = service.terms_of(service.caller())
+    changes = read_changes(parsing.json_body())
+    place = service.register.change_prefix(checked_prefix(prefix), terms, changes)
+    return jsonify(
+        prefix=place.name,
+        label=place.label,
+        read_policy=place.read_policy,
+        append_only=place.is_append_only,
+        quota=place.quota,
+        size=place.used,
+    )
 
 
 def show_quota() -> ResponseReturnValue:

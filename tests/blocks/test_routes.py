@@ -199,6 +199,52 @@ def test_prefixes_and_quota_are_told(client: FlaskClient, prefix: str) -> None:
         assert quota.json["prefixes"] == {prefix: 5}
 
 
+@pytest.mark.contract("C/prefix-removal")
+@EVERY_ENGINE
+def test_a_prefix_goes_when_it_is_empty(client: FlaskClient, prefix: str) -> None:
+    url = f"/api/v0/prefix/{prefix}"
+    put(client, f"{prefix}/a")
+
+    others = client.delete(url, headers=basic("bert"))
+    full = client.delete(url, headers=basic("anna"))
+    client.delete(f"{FILES}/{prefix}/a", headers=basic("anna"))
+    empty = client.delete(url, headers=basic("anna"))
+    gone = client.delete(url, headers=basic("anna"))
+
+    assert [reply.status_code for reply in (others, full, empty, gone)] == [403, 409, 204, 404]
+    assert client.get("/api/v0/prefix", headers=basic("anna")).json == {"prefixes": []}
+
+
+@pytest.mark.contract("C/prefix-change", "K-212", "K-230")
+def test_an_owner_changes_a_prefix(client: FlaskClient, prefix: str) -> None:
+    def change(document: object, user: str = "anna") -> TestResponse:
+        return client.patch(f"/api/v0/prefix/{prefix}", json=document, headers=basic(user))
+
+    changed = change({"label": "laptop", "read_policy": "owner", "quota": 10, "append_only": True})
+    refused = [
+        change({"append_only": False}),
+        change({"label": "theirs"}, "bert"),
+        change({"colour": "red"}),
+        change({"quota": -1}),
+        change({"read_policy": "nobody"}),
+        change({"append_only": 1}),
+    ]
+
+    assert changed.json == {
+        "prefix": prefix,
+        "label": "laptop",
+        "read_policy": "owner",
+        "append_only": True,
+        "quota": 10,
+        "size": 0,
+    }
+    assert [reply.status_code for reply in refused] == [403, 403, 400, 400, 400, 400]
+    assert change({}).json == changed.json
+    assert put(client, f"{prefix}/a", bytes(11)).status_code == 402
+    assert put(client, f"{prefix}/a", bytes(10)).status_code == 204
+    assert client.delete(f"{FILES}/{prefix}/a", headers=basic("anna")).status_code == 403
+
+
 @pytest.mark.contract("K-146", "K-147", "K-148")
 @EVERY_ENGINE
 def test_conditions_are_honoured(client: FlaskClient, prefix: str) -> None:
