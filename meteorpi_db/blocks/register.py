@@ -19,6 +19,7 @@ from meteorpi_db.blocks.listing import Page
 from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import ContentFacts
+from meteorpi_db.migrations.runner import schema_version
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import NotFoundError
 from meteorpi_model.values import Clock
@@ -37,6 +38,14 @@ class BlockRegister:
     def __init__(self, transactions: Transactions, clock: Clock) -> None:
         self._transactions = transactions
         self._clock = clock
+
+    def check(self) -> None:
+        """Return when the database answers.
+
+        Raises:
+            UnavailableError: it does not.
+        """
+        self._read(schema_version)
 
     def announce(self, upload: Upload, size: int | None, terms: Terms, content_id: UUID) -> None:
         """Refuse an upload whose bytes need not come, reserve room for others.

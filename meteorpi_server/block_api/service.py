@@ -24,6 +24,7 @@ from meteorpi_model.errors import MeteorError, TrafficReachedError
 from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
 from meteorpi_server.block_api.traffic import TrafficMeter
 from meteorpi_server.context import current_request_id
+from meteorpi_server.metrics import Memo
 from meteorpi_server.settings import Settings
 
 logger = logging.getLogger("meteorpi.block.objects")
@@ -55,6 +56,7 @@ class BlockService:
         accounts: who knows accounts.
         store: where bytes are.
         traffic: counts what is read.
+        memo: answers that are costly to get.
 
     Args:
         db, settings: of the node.
@@ -75,6 +77,7 @@ class BlockService:
         self.store = store or db.store
         self.register = BlockRegister(db.transactions, db.clock)
         self.traffic = TrafficMeter(self.register)
+        self.memo = Memo()
         self._is_in_the_dark = False
         self._rule = QuotaRule(
             growth_bytes=settings.block_metafile_growth_bytes, grace_bytes=settings.block_quota_grace_bytes

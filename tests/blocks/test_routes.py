@@ -21,6 +21,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import prefixes, tokens, traffic
 from meteorpi_db.blocks.sweeping import sweep_released
 from meteorpi_db.testing.processes import wait_until
+from meteorpi_model.errors import UnavailableError
 from meteorpi_server import MeteorApp, block_api
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
@@ -434,6 +435,42 @@ def test_objects_are_listed_for_their_owner(client: FlaskClient, prefix: str) ->
     assert (second["folders"], second["next"]) == ([], None)
     assert first["objects"][0]["etag"] == f'"{digest(b"a")}"'
     assert client.get(f"{FILES}/{prefix}/?limit=0", headers=basic("anna")).status_code == 400
+
+
+@pytest.mark.contract("K-170")
+def test_a_node_says_what_it_offers_and_whether_it_can(
+    client: FlaskClient, db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health, ready, info = (client.get(f"/api/v0/{name}") for name in ("health", "ready", "info"))
+    assert (health.status_code, health.json) == (200, {"status": "ok"})
+    assert ready.status_code == 200
+    assert {name: each["state"] for name, each in ready.json["checks"].items()} == {  # type: ignore[index]
+        "database": "ok",
+        "store": "ok",
+        "accounts": "ok",
+    }
+    assert info.json is not None
+    assert (info.json["accounts"], info.json["store"]) == ("local", "local")
+    assert "/" not in str(info.json["store"])
+
+    def refuse(*, probe: bool = False) -> None:
+        raise UnavailableError("the disk is gone")
+
+    monkeypatch.setattr(db.store, "check", refuse)
+    broken = client.get("/api/v0/ready")
+
+    assert (broken.status_code, broken.json["checks"]["store"]["state"]) == (503, "unavailable")  # type: ignore[index]
+    assert client.get("/api/v0/health").status_code == 200
+
+
+@pytest.mark.contract("K-142", "KD-25")
+def test_a_removal_may_have_a_body(client: FlaskClient, prefix: str) -> None:
+    put(client, f"{prefix}/a")
+
+    reply = client.delete(f"{FILES}/{prefix}/a", data=b"why not", headers=basic("anna"))
+
+    assert reply.status_code == 204
+    assert client.get(f"{FILES}/{prefix}/a").status_code == 404
 
 
 @pytest.fixture
