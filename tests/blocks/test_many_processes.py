@@ -55,7 +55,7 @@ def run_hammers(db: MeteorDatabase, db_path: str) -> list[str]:
         for each in hammers[:KILLED]:
             said += [next_line(each) for _ in range(STEPS_BEFORE_KILL)]
             each.send_signal(signal.SIGKILL)
-            # A lock of the embedded Firebird is free when its holder is gone, and not yet when it is a zombie.
+            # The embedded Firebird frees locks of processes that are gone; a zombie is not.
             assert each.wait(timeout=60) == -signal.SIGKILL
         for number, each in enumerate(hammers):
             assert each.stdout is not None
