@@ -23,7 +23,7 @@ from tests.db.test_migrations import shape_of
 KEEP = RestoreOptions(keep_exports=True)
 
 
-@pytest.mark.contract("issue-3.5/backup", "issue-3.5/restore", "issue-3.5/copy-db")
+@pytest.mark.contract("issue-3.5/backup", "issue-3.5/restore", "issue-3.5/copy-db", "K-524")
 @pytest.mark.parametrize("target", ENGINE_NAMES)
 def test_node_moves_between_engines(
     db: MeteorDatabase,
