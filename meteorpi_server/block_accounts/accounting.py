@@ -22,7 +22,7 @@ from werkzeug.http import parse_date
 
 from meteorpi_model import now
 from meteorpi_model.errors import ConfigurationError, UnavailableError
-from meteorpi_server.block_accounts.base import Account
+from meteorpi_server.block_accounts.base import GUESSABLE_SECRETS, Account
 from meteorpi_server.outbound.pooled import PacedPools
 from meteorpi_server.outbound.transport import Timeouts, trusting
 
@@ -34,7 +34,6 @@ MOST_ANSWER_BYTES: Final = 1 << 16
 MOST_WAIT_SECONDS: Final = 300
 """Longest time that an accounting server can keep us from asking it again."""
 
-GUESSABLE_SECRETS: Final = frozenset({"", "secret"})
 _BIGGEST: Final = (1 << 63) - 1
 _KEYS: Final = frozenset({"user_id", "active", "block_quota", "monthly_traffic_quota"})
 

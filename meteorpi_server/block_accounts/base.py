@@ -15,6 +15,8 @@ NO_CREDENTIALS: Final = "this route needs an account: send the header Authorizat
 WRONG_CREDENTIALS: Final = "unknown or expired credentials"
 """Deliberately the same whatever was wrong with them."""
 
+GUESSABLE_SECRETS: Final = frozenset({"", "secret"})
+
 UNKNOWN_ACCOUNT: Final = "there is no such account"
 
 

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from meteorpi_model.errors import ConfigurationError
-from meteorpi_server.block_accounts.accounting import AccountingServer
 from meteorpi_server.block_accounts.base import AccountSource
 from meteorpi_server.block_accounts.caches import AccountCache, MemoryCache
 from meteorpi_server.block_accounts.dummy import DummyAccounts
 from meteorpi_server.block_accounts.hashing import CacheKeys
 from meteorpi_server.block_accounts.local import AccountDirectory, LocalAccounts
-from meteorpi_server.block_accounts.remote import FRESH_SECONDS, RemoteAccounts
 
 MEMORY: Final = "memory"
 
@@ -43,7 +41,7 @@ class AccountOptions:
     dummy_token: str = field(default="", repr=False)
     is_insecure_allowed: bool = False
     cache: str = field(default=MEMORY, repr=False)
-    fresh_seconds: float = FRESH_SECONDS
+    fresh_seconds: float = 60.0
     stale_seconds: float = 0.0
 
 
@@ -60,7 +58,7 @@ def open_accounts(options: AccountOptions, directory: AccountDirectory) -> Accou
     match options.source:
         case LocalAccounts.name:
             return LocalAccounts(directory)
-        case RemoteAccounts.name:
+        case "remote":
             return _remote(options)
         case DummyAccounts.name:
             return DummyAccounts(options.dummy_token, is_allowed=options.is_insecure_allowed)
@@ -68,7 +66,11 @@ def open_accounts(options: AccountOptions, directory: AccountDirectory) -> Accou
             raise ConfigurationError(f"accounts must be local, remote or dummy, not {options.source!r}")
 
 
-def _remote(options: AccountOptions) -> RemoteAccounts:
+def _remote(options: AccountOptions) -> AccountSource:
+    # Others load nothing of what it takes to ask another server.
+    from meteorpi_server.block_accounts.accounting import AccountingServer
+    from meteorpi_server.block_accounts.remote import RemoteAccounts
+
     server = AccountingServer(
         options.accounting_url, options.accounting_secret, ca_file=options.accounting_ca_file or None
     )

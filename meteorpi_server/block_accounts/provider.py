@@ -11,8 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from meteorpi_model.errors import ConfigurationError, NotAuthenticatedError, NotFoundError
-from meteorpi_server.block_accounts.accounting import GUESSABLE_SECRETS
-from meteorpi_server.block_accounts.base import AccountSource, Caller, Limits
+from meteorpi_server.block_accounts.base import GUESSABLE_SECRETS, AccountSource, Caller, Limits
 from meteorpi_server.block_accounts.hashing import is_same_secret
 
 MOST_QUESTION_BYTES: Final = 1 << 16
