@@ -118,7 +118,10 @@ def record_audit(action: str, subject: str, detail: str | None = None) -> None:
 
 
 def _identify() -> Identity | None:
-    credentials = request.authorization
+    try:
+        credentials = request.authorization
+    except ValueError as error:  # what should be base64 is not even ASCII; other defects give None
+        raise NotAuthenticatedError(_WRONG_CREDENTIALS) from error
     if credentials is None:
         if "Authorization" in request.headers:
             raise NotAuthenticatedError(_WRONG_CREDENTIALS)

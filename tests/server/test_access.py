@@ -188,7 +188,17 @@ def test_a_success_forgets_the_failures_of_the_account(node: Node) -> None:
 @pytest.mark.contract("B-32", "faults/authorisation")
 @pytest.mark.parametrize(
     "header",
-    ["Basic", "Basic !!!", "Basic YWRtaW4=", "Bearer", "Bearer ", "Digest username=admin", "x", "Basic /w=="],
+    [
+        "Basic",
+        "Basic !!!",
+        "Basic YWRtaW4=",
+        "Bearer",
+        "Bearer ",
+        "Digest username=admin",
+        "x",
+        "Basic /w==",
+        "Basic \x80",
+    ],
 )
 def test_credentials_that_cannot_be_read_are_wrong_ones(node: Node, header: str) -> None:
     assert node.get("/login", headers={"Authorization": header}).status_code == 401
