@@ -44,7 +44,7 @@ class _Night:
         camera_id: the station code most files carry.
         start: UTC start of the capture, the time of what names no other.
         earliest: the earliest time any file names.
-        mark: name of a file that shows what the folder is.
+        mark: name of the file by which the folder was recognised; None when it is gone since.
         recordings: names of pictures and videos by the FF recording they show.
         detections: names of FTPdetectinfo files by variant.
         measurements: names of ECSV files.
