@@ -9,11 +9,13 @@ Source: S-130, S-131 and S-136 of the storage contract.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import boto3
 import botocore.session
 from botocore.client import Config
+from botocore.loaders import Loader, create_loader
 
 from meteorpi_db.filestore.s3.options import S3Options
 
@@ -26,6 +28,7 @@ def connect(options: S3Options) -> S3Client:
     core = botocore.session.Session(profile=options.profile)
     if options.credentials is not None:
         core.set_config_variable("credentials_file", options.credentials)
+    core.register_component("data_loader", _descriptions(core.get_config_variable("data_path")))
     session = boto3.session.Session(
         aws_access_key_id=options.access_key,
         aws_secret_access_key=options.secret_key,
@@ -49,3 +52,13 @@ def connect(options: S3Options) -> S3Client:
         verify=options.ca,
         config=config,
     )
+
+
+@lru_cache
+def _descriptions(data_path: str | None) -> Loader:
+    """The library's descriptions of services, read once in a process.
+
+    Reading them is six sevenths of the time that a client takes to make (50 ms); the library itself shares
+    them between the clients of one of its sessions.
+    """
+    return create_loader(data_path)
