@@ -28,6 +28,7 @@ from meteorpi_db.facade.upkeep import UpkeepMethods
 from meteorpi_db.filestore import FileStore, open_file_store
 from meteorpi_db.generators import MeteorDatabaseGenerators
 from meteorpi_db.migrations import SchemaChange, ensure_schema
+from meteorpi_db.stores import NodeStores
 from meteorpi_model import now
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_model.values import Clock
@@ -60,9 +61,12 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         secret_key_file: see :mod:`meteorpi_db.exporting.secrets`.
         create: create a missing database and schema; None: only embedded ones.
         engine_options: see :func:`meteorpi_db.connections.open_database`.
+        block_store_path: directory (or URL) for contents of blocks; None: beside those of files.
 
     Attributes:
         db_path, file_store_path, installation_id: as given, or as derived.
+        store: the contents of files.
+        stores: these, and those of blocks.
         generators: lazy iteration by the names of the first generation.
         con: the SQLAlchemy engine, for a look at the database beside the methods.
 
@@ -84,6 +88,7 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         secret_key_file: str | Path | None = None,
         create: bool | None = None,
         engine_options: Mapping[str, Any] | None = None,
+        block_store_path: str | Path | None = None,
     ) -> None:
         self.db_path = db_path
         self.file_store_path = DEFAULT_FILE_STORE if file_store_path is None else file_store_path
@@ -91,10 +96,12 @@ class MeteorDatabase(ImportMethods, AccountMethods, ExportMethods, ReceiverMetho
         self.clock = clock
         self.password_checker = PasswordChecker()
         self.store = open_file_store(self.file_store_path)
+        own = None if block_store_path is None else open_file_store(block_store_path)
+        self.stores = NodeStores(self.store, own)
         self.transactions = open_database(db_path, db_user, db_password, engine_options=engine_options)
         try:
             ensure_schema(self.transactions, create=create)
-            self.store.prepare()
+            self.stores.everything.prepare()
         except BaseException:
             self.transactions.close()
             raise

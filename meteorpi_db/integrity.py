@@ -36,8 +36,9 @@ from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore
 from meteorpi_db.filestore.pacing import Pace, StoppedError
 from meteorpi_db.integrity_report import VerifyPlan, VerifyReport
-from meteorpi_db.ledgers import LEDGERS, Ledger, RecordedContent
+from meteorpi_db.ledgers import Ledger, RecordedContent
 from meteorpi_db.mending import Mender
+from meteorpi_db.stores import Place
 from meteorpi_db.sweeping import ORPHAN_GRACE, Sweeper
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import UnavailableError
@@ -78,10 +79,9 @@ class Verifier:
 
     Args:
         transactions: the database.
-        store: the contents.
+        place: the contents, and what is recorded of them.
         now: the time.
         plan: what is to be done.
-        ledgers: what is recorded of this store.
         others: further stores where the right bytes may be.
         pace: limits the bytes read, and can end the work.
     """
@@ -89,23 +89,23 @@ class Verifier:
     def __init__(
         self,
         transactions: Transactions,
-        store: FileStore,
+        place: Place,
         now: datetime,
         plan: VerifyPlan | None = None,
         *,
-        ledgers: Sequence[Ledger] = LEDGERS,
         others: Sequence[FileStore] = (),
         pace: Pace | None = None,
     ) -> None:
         self._transactions = transactions
-        self._store = store
+        self._place = place
+        self._store = place.seen_from
         self._now = now
         self._now_milliseconds = utc_datetime_to_milliseconds(now)
         self._plan = plan or VerifyPlan()
-        self._ledgers = ledgers
+        self._ledgers = place.ledgers
         self._pace = pace or Pace()
-        self._mender = Mender(transactions, store, ledgers, others, self._pace)
-        self._sound: dict[Ledger, list[UUID]] = {ledger: [] for ledger in ledgers}
+        self._mender = Mender(transactions, self._store, self._ledgers, others, self._pace)
+        self._sound: dict[Ledger, list[UUID]] = {ledger: [] for ledger in self._ledgers}
         self._sound_bytes = 0
 
     def run(self, progress: Progress | None = None) -> VerifyReport:
@@ -239,10 +239,9 @@ class Verifier:
     def _check_orphans(self, report: VerifyReport) -> None:
         sweeper = Sweeper(
             self._transactions,
-            self._store,
+            self._place,
             self._now,
             grace=self._plan.orphan_grace,
-            ledgers=self._ledgers,
             dry_run=not self._plan.sweep,
             pace=self._pace,
         )

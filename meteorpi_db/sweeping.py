@@ -8,7 +8,7 @@ Source: S-105 and `sweep` in B.6 of the storage contract.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,10 +17,10 @@ from uuid import UUID
 
 from meteorpi_db.blocks.sweeping import sweep_released, sweep_uploads
 from meteorpi_db.connections import Transactions
-from meteorpi_db.filestore import FileStore
 from meteorpi_db.filestore.pacing import Pace, StoppedError
-from meteorpi_db.ledgers import LEDGERS, Ledger
+from meteorpi_db.ledgers import LEDGERS
 from meteorpi_db.records import announcements
+from meteorpi_db.stores import Place
 from meteorpi_model import utc_datetime_to_milliseconds
 
 logger = logging.getLogger("meteorpi.db.integrity")
@@ -75,10 +75,9 @@ class Sweeper:
 
     Args:
         transactions: the database.
-        store: the contents.
+        place: the contents.
         now: the time.
         grace: age from which a content without record is left over.
-        ledgers: what is recorded of this store.
         dry_run: remove nothing.
         pace: can end the work.
     """
@@ -86,19 +85,18 @@ class Sweeper:
     def __init__(
         self,
         transactions: Transactions,
-        store: FileStore,
+        place: Place,
         now: datetime,
         *,
         grace: timedelta = ORPHAN_GRACE,
-        ledgers: Sequence[Ledger] = LEDGERS,
         dry_run: bool = False,
         pace: Pace | None = None,
     ) -> None:
         self._transactions = transactions
-        self._store = store
+        self._store = place.store
         self._now = now
         self._grace = grace
-        self._ledgers = ledgers
+        self._blocks = place.blocks
         self._dry_run = dry_run
         self._pace = pace or Pace()
 
@@ -107,7 +105,7 @@ class Sweeper:
         report = SweptReport(is_dry_run=self._dry_run)
         if not self._dry_run:
             report.uploads = sweep_uploads(self._transactions, self._now)
-            report.released = sweep_released(self._transactions, self._store, self._now)
+            report.released = sweep_released(self._transactions, self._blocks, self._now)
         try:
             for content_id in self._unrecorded():
                 self._pace.take(0)
@@ -144,7 +142,7 @@ class Sweeper:
 
     def _held(self, content_ids: list[UUID]) -> set[UUID]:
         with self._transactions.reading() as connection:
-            return set().union(*(ledger.held(connection, content_ids) for ledger in self._ledgers))
+            return set().union(*(ledger.held(connection, content_ids) for ledger in LEDGERS))
 
     def _remove(self, content_id: UUID) -> None:
         self._transactions.write(lambda connection: announcements.forget_received(connection, content_id))
@@ -152,5 +150,5 @@ class Sweeper:
         logger.info("content without record removed file_id=%s", content_id.hex)
         if self._held([content_id]):  # registered in this very moment: say so at once
             time = utc_datetime_to_milliseconds(self._now)
-            for ledger in self._ledgers:
+            for ledger in LEDGERS:
                 self._transactions.write(lambda c, each=ledger: each.mark(c, content_id, True, time))  # type: ignore[misc]

@@ -112,6 +112,7 @@ class Settings(StandaloneSettings):
             secret_key_file=self.secret_key_file or None,
             create=create,
             engine_options=self.engine_options(),
+            block_store_path=self.block_store or None,
         )
 
     def rows(self, origins: Mapping[str, str] | None = None) -> list[SettingRow]:

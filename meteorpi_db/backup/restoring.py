@@ -35,6 +35,7 @@ from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.integrity import Verifier, VerifyPlan, VerifyReport
 from meteorpi_db.migrations import SCHEMA, Schema, ensure_schema
 from meteorpi_db.migrations.history import FIRST_VERSION
+from meteorpi_db.stores import NodeStores
 from meteorpi_model.errors import (
     BackupDamagedError,
     ConflictError,
@@ -168,7 +169,8 @@ class _Job:
         if key is not None and self._node.key_file is not None:
             write_key(self._node.key_file, key)
         disabled = self._load(snapshot, manifest, schema, lost)
-        verifier = Verifier(self._node.transactions, self._node.store, now, VerifyPlan(deep=True))
+        [place] = NodeStores(self._node.store).places()
+        verifier = Verifier(self._node.transactions, place, now, VerifyPlan(deep=True))
         return RestoreReport(
             name=snapshot.name,
             rows=sum(facts.rows for facts in manifest.tables.values()),

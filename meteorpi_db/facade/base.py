@@ -12,6 +12,7 @@ from pathlib import Path
 from meteorpi_db import limits
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore, LocalFileStore
+from meteorpi_db.stores import NodeStores
 from meteorpi_model import Event, FileRecord, utc_datetime_to_milliseconds
 from meteorpi_model.values import Clock
 
@@ -49,13 +50,15 @@ class FacadePart:
 
     Attributes:
         transactions: the database.
-        store: the contents.
+        store: the contents of files.
+        stores: these, and those of blocks.
         clock: tells the time; tests control it.
         installation_id: default camera of the methods.
     """
 
     transactions: Transactions
     store: FileStore
+    stores: NodeStores
     clock: Clock
     installation_id: str
 

@@ -29,6 +29,7 @@ from meteorpi_db.pruning import Pruner
 from meteorpi_db.records import contents, deletion
 from meteorpi_db.reports import DiskUsage, HourlyRate, Interval
 from meteorpi_db.retention import PruneReport, RetentionRule
+from meteorpi_db.summing import summed
 from meteorpi_db.sweeping import ORPHAN_GRACE, Sweeper, SweptReport
 from meteorpi_model import milliseconds_to_utc_datetime
 
@@ -107,8 +108,13 @@ class UpkeepMethods(FacadePart):
             pace: limits the bytes read, and can end the work.
             progress: called with the numbers of records looked at so far and in all.
         """
-        verifier = Verifier(self.transactions, self.store, self.clock(), plan, others=others, pace=pace)
-        return verifier.run(progress)
+        report = VerifyReport(is_deep=plan.deep, is_repaired=plan.repair, is_swept=plan.sweep)
+        for place in self.stores.places():
+            verifier = Verifier(self.transactions, place, self.clock(), plan, others=others, pace=pace)
+            report = summed(report, verifier.run(progress))
+            if report.is_interrupted:
+                break
+        return report
 
     def sweep_contents(
         self, grace: timedelta = ORPHAN_GRACE, *, dry_run: bool = False, pace: Pace | None = None
@@ -120,10 +126,15 @@ class UpkeepMethods(FacadePart):
             dry_run: remove nothing.
             pace: can end the work.
         """
-        sweeper = Sweeper(
-            self.transactions, self.store, self.clock(), grace=grace, dry_run=dry_run, pace=pace
-        )
-        return sweeper.run()
+        report = SweptReport(is_dry_run=dry_run)
+        for place in self.stores.places():
+            sweeper = Sweeper(
+                self.transactions, place, self.clock(), grace=grace, dry_run=dry_run, pace=pace
+            )
+            report = summed(report, sweeper.run())
+            if report.is_interrupted:
+                break
+        return report
 
     def recorded_contents(self, content_ids: Iterable[UUID]) -> dict[UUID, RecordedContent]:
         """What is recorded of many contents, of files and of blocks; the others are left out."""
@@ -178,7 +189,7 @@ class UpkeepMethods(FacadePart):
         """
         node = Node(
             transactions=self.transactions,
-            store=self.store,
+            store=self.stores.everything,
             key_file=self.secret_box.key_file,
             installation_id=self.installation_id,
         )
@@ -238,7 +249,8 @@ class UpkeepMethods(FacadePart):
     def clear_database(self) -> None:
         """Delete every record, mark, user, configuration and task, then every content; the store stays."""
         self.transactions.write(deletion.clear_tables)
-        contents.remove_contents(self.store, self.store.ids())
+        everything = self.stores.everything
+        contents.remove_contents(everything, everything.ids())
 
 
 def _interval(camera_id: str | None, after: datetime | None, before: datetime | None) -> Interval:

@@ -50,8 +50,10 @@ class FallbackFileStore(FileStore):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What both can do."""
-        return self.primary.capabilities & self.fallback.capabilities
+        """What both can do; addresses are given for what is in the first."""
+        return (self.primary.capabilities & self.fallback.capabilities) | (
+            self.primary.capabilities & {"presign"}
+        )
 
     def prepare(self) -> None:
         """Make both places exist."""
@@ -141,6 +143,11 @@ class FallbackFileStore(FileStore):
             kept=sum(report.kept for report in reports),
         )
 
+    def url(self, file_id: UUID, method: str = "GET", expires_seconds: int = 300) -> str | None:
+        """See :meth:`FileStore.url`; of what is in the first store, or is to be written."""
+        is_there = method != "GET" or self.primary.stat(file_id) is not None
+        return self.primary.url(file_id, method, expires_seconds) if is_there else None
+
     def free_bytes(self) -> int | None:
         """Bytes that can still be written."""
         return self.primary.free_bytes()
@@ -155,7 +162,8 @@ class FallbackFileStore(FileStore):
         self.fallback.check()
 
     def _held_by_fallback(self, file_id: UUID) -> ContentStat | None:
-        return None if self.primary.stat(file_id) is not None else self.fallback.stat(file_id)
+        held = self.fallback.stat(file_id)  # asked first, since nearly always that answers it
+        return held if held is not None and self.primary.stat(file_id) is None else None
 
     def _open_fallback(self, file_id: UUID, start: int, stop: int | None) -> ContentReader:
         try:

@@ -36,7 +36,7 @@ def import_ancestor(
         ancestor = read_ancestor(db_url, database.clock().date(), password)
         job = AncestorImport(
             database.transactions,
-            database.store,
+            database.stores.blocks,
             database.clock,
             lambda size_bytes: advance(size_bytes, None),
         )

@@ -102,10 +102,10 @@ def stat(setup: Setup, output: Output) -> int:
     Ends with 1 when contents are known to be missing or damaged.
     """
     with setup.open_database(create=False) as database:
-        figures = database.get_content_figures()
+        figures, everything = database.get_content_figures(), database.stores.everything
         facts: dict[str, object] = {
-            "location": database.store.location,
-            "contents": sum(1 for _ in database.store.ids()),
+            "location": everything.location,
+            "contents": sum(1 for _ in everything.ids()),
             "free_bytes": database.store.free_bytes(),
         }
     for name, each in figures.items():

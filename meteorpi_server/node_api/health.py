@@ -33,7 +33,7 @@ def show_readiness() -> ResponseReturnValue:
     db = current_database()
     checks: dict[str, Callable[[], object]] = {
         "database": db.get_schema_version,
-        "file_store": db.store.check,
+        "file_store": db.stores.everything.check,
     }
     for name, check in checks.items():
         try:

@@ -108,7 +108,7 @@ class StoredBlocks(Blocks):
     def store(self, path: str, content: bytes, prefix: str = PREFIX, **demands: str) -> Stored:
         upload = Upload(prefix=prefix, path=path, demands=Demands(**demands))
         content_id = uuid4()
-        stored = self._db.store.put(content_id, [content])
+        stored = self._db.stores.blocks.put(content_id, [content])
         self.now = utc_datetime_to_milliseconds(self._db.clock())
 
         def operation(connection: Connection) -> Stored:

@@ -49,13 +49,14 @@ def check_store(database: MeteorDatabase) -> Iterator[Finding]:
     """Whether contents can be written durably, read and deleted."""
     try:
         database.store.check(probe=True)
+        database.stores.blocks.check(probe=True)
     except MeteorError as error:
         yield Finding(
             "error", "file store", error.detail, "let the node's account write there, or mend the disk"
         )
         return
     is_durable = "durable" in database.store.capabilities or "local-path" in database.store.capabilities
-    yield Finding("ok", "file store", f"{database.store.location} can be written and read")
+    yield Finding("ok", "file store", f"{database.stores.blocks.location} can be written and read")
     if not is_durable:
         yield Finding("warning", "file store", "forgets everything when the process ends", "name a directory")
 
