@@ -254,6 +254,22 @@ class Killing:
 
         return wrapped
 
+    def kills(self, requests: int, *, is_sequential: bool) -> Iterator[None]:
+        """Has the next process killed at each moment of a write that makes so many requests.
+
+        Where each waits for the one before, nothing lies between the end of one and the next.
+        """
+        moments = [(at, when) for at in range(requests) for when in ("before", "after")]
+        for self.at, self.when in moments:
+            if self.when == "before" or not is_sequential or self.at == requests - 1:
+                self.requests = 0
+                yield
+        self.at = -1
+
+    def spare(self) -> None:
+        """Let this process live: the number of the request is beyond all that are killed."""
+        self.requests = 1 << 30
+
 
 @pytest.mark.contract("S-105", "J-04")
 @pytest.mark.parametrize("content", [CONTENT, TWO_PARTS], ids=["small", "in parts"])
@@ -263,20 +279,17 @@ def test_killed_at_any_request_a_write_is_whole_or_nothing_and_can_be_repeated(
     options = real_server.options(real_server.make_bucket(), **SMALL_PARTS)
     killing = Killing(monkeypatch)
     S3FileStore(options).put(uuid4(), [content])
-    count = killing.requests
 
-    for killing.at in range(count):
-        for killing.when in ("before", "after"):
-            killing.requests, file_id = 0, uuid4()
-            status_of_fork(partial(S3FileStore(options).put, file_id, [content]))
-            killing.requests = count
-            store = S3FileStore(options)
-            if store.stat(file_id) is not None:
-                assert read(store, file_id) == content
-            assert store.put(file_id, [content]).sha256 == facts(content).sha256
+    for _ in killing.kills(killing.requests, is_sequential=content is CONTENT):
+        file_id = uuid4()
+        status_of_fork(partial(S3FileStore(options).put, file_id, [content]))
+        killing.spare()
+        store = S3FileStore(options)
+        if store.stat(file_id) is not None:
             assert read(store, file_id) == content
+        assert store.put(file_id, [content]).sha256 == facts(content).sha256
+        assert read(store, file_id) == content
 
-    killing.requests = count
     S3FileStore(options).sweep(now=now() + timedelta(hours=2))
     assert not [key for key in keys(S3FileStore(options)) if key.startswith("upload") or ".probe" in key]
 
@@ -292,21 +305,19 @@ def test_killed_at_any_request_a_resumable_write_keeps_what_it_told(
         parts = S3FileStore(options).parts(file_id)
         offset = parts.offset
         while offset < len(CONTENT):
-            offset = parts.append(offset, [CONTENT[offset : offset + 4000]])
+            offset = parts.append(offset, [CONTENT[offset : offset + 6000]])
         parts.finish(len(CONTENT), {"sha256": facts(CONTENT).sha256})
         return True
 
     write(uuid4())
-    count = killing.requests
-    for killing.at in range(count):
-        for killing.when in ("before", "after"):
-            killing.requests, file_id = 0, uuid4()
-            status_of_fork(partial(write, file_id))
-            killing.requests = count
+    for _ in killing.kills(killing.requests, is_sequential=True):
+        file_id = uuid4()
+        status_of_fork(partial(write, file_id))
+        killing.spare()
 
-            assert write(file_id)
-            assert read(S3FileStore(options), file_id) == CONTENT
-            assert S3FileStore(options).parts(file_id).offset == 0
+        assert write(file_id)
+        assert read(S3FileStore(options), file_id) == CONTENT
+        assert S3FileStore(options).parts(file_id).offset == 0
 
 
 @pytest.mark.contract("S-135", "S-107")
