@@ -10,9 +10,12 @@
     ├── NotAllowedError                      known account without the right
     ├── TooManyAttemptsError                 logins of this account or address are throttled
     ├── NotFoundError                        what was asked for does not exist
+    │   └── GoneError                        it did exist, and its time is over
     ├── ConflictError                        the same identity exists with other content
+    ├── LockedError                          somebody else is at work on it
     ├── DigestMismatchError                  bytes do not have the announced digest
-    │   └── IncompleteBodyError              fewer (or more) bytes came than were announced
+    │   ├── IncompleteBodyError              fewer (or more) bytes came than were announced
+    │   └── ChecksumMismatchError            those of one request do not; those before them are kept
     ├── PreconditionFailedError              the object is not in the state that a request demands
     ├── QuotaReachedError                    an account has no room
     ├── TrafficReachedError                  of an account was read what may be read in a month
@@ -21,6 +24,7 @@
     ├── BackupDamagedError                   a backup is not what was written
     ├── StoreFullError                       no room in the file store
     ├── UnavailableError                     database or store cannot answer now; try again
+    │   ├── BusyError                        everything that could do it is in use
     │   └── AccountingUnavailableError       nobody can say now what an account may do
     ├── WorkStoppedError                     this process must stop what it does; nothing is wrong with it
     ├── ConfigurationError                   a setting or an installation step is missing or wrong
@@ -115,10 +119,23 @@ class NotFoundError(MeteorError):
     code = "not-found"
 
 
+class GoneError(NotFoundError):
+    """What was asked for did exist, and its time is over."""
+
+    code = "gone"
+
+
 class ConflictError(MeteorError):
     """The same identity exists with other content, or the change would break a rule."""
 
     code = "conflict"
+
+
+class LockedError(MeteorError):
+    """Somebody else is at work on it; the context has ``retry_after_seconds``."""
+
+    code = "locked"
+    retryable = True
 
 
 class DigestMismatchError(MeteorError):
@@ -132,6 +149,12 @@ class IncompleteBodyError(DigestMismatchError):
     """The body ended early or ran over its announced length; nothing was stored."""
 
     code = "incomplete-body"
+
+
+class ChecksumMismatchError(DigestMismatchError):
+    """The bytes of one request of an upload do not have their checksum; they were discarded, and no others."""
+
+    code = "checksum-mismatch"
 
 
 class PreconditionFailedError(MeteorError):
@@ -187,6 +210,12 @@ class UnavailableError(MeteorError):
 
     code = "unavailable"
     retryable = True
+
+
+class BusyError(UnavailableError):
+    """Whatever is needed was in use for as long as is waited for it; nothing was changed."""
+
+    code = "busy"
 
 
 class AccountingUnavailableError(UnavailableError):

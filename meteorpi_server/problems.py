@@ -38,10 +38,13 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "not-allowed": 403,
     "not-found": 404,
     "conflict": 409,
+    "gone": 410,
     "precondition-failed": 412,
     "too-large": 413,
     "digest-mismatch": 422,
+    "locked": 423,
     "too-many-attempts": 429,
+    "checksum-mismatch": 460,  # of resumable uploads (tus), not of HTTP
     "internal": 500,
     "configuration": 500,
     "schema-version": 500,
@@ -51,6 +54,7 @@ STATUS_BY_CODE: Final[dict[str, int]] = {
     "corrupt": 503,
     "unavailable": 503,
     "accounting-unavailable": 503,
+    "busy": 503,
     "store-full": 507,
 }
 """HTTP status of each problem code that one of our own errors can have."""
@@ -79,7 +83,7 @@ CODE_BY_STATUS: Final[dict[int, str]] = {
 }
 """Problem code of errors that the web framework raises by status alone."""
 
-RETRY_AFTER_SECONDS: Final[dict[str, int]] = {"unavailable": 5, "corrupt": 3600, "store-full": 600}
+RETRY_AFTER_SECONDS: Final[dict[str, int]] = {"unavailable": 5, "busy": 5, "corrupt": 3600, "store-full": 600}
 _HIDDEN_DETAIL: Final = "the server could not handle the request; its log has the reason"
 
 
