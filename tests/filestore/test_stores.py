@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -14,7 +18,9 @@ from meteorpi_db.filestore import (
     MemoryFileStore,
     open_file_store,
 )
+from meteorpi_db.filestore.measured import MeasuredFileStore, kind_of
 from meteorpi_db.testing.filestore_contract import FileStoreContract
+from meteorpi_model.errors import NotFoundError
 from tests.filestore.disks import NoLinksDisk
 
 
@@ -84,3 +90,69 @@ class TestFallbackFileStore(FileStoreContract):
         return FallbackFileStore(
             open_file_store(store.primary.location), open_file_store(store.fallback.location)
         )
+
+
+class Observed:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.operations: Counter[str] = Counter()
+        self.seconds = 0.0
+        self.bytes = 0
+
+    def operation(self, kind: str, seconds: float) -> None:
+        self.operations[kind] += 1
+        self.seconds += seconds
+
+    def received(self, size: int) -> None:
+        self.bytes += size
+
+
+@pytest.mark.contract("S-101", "K-171")
+class TestMeasuredFileStore(FileStoreContract):
+    @pytest.fixture
+    def store(self) -> FileStore:
+        return MeasuredFileStore(MemoryFileStore(), Observed())
+
+
+@pytest.mark.contract("K-171")
+def test_what_a_store_does_is_counted() -> None:
+    observed = Observed()
+    store = MeasuredFileStore(FallbackFileStore(MemoryFileStore(), MemoryFileStore()), observed)
+    content_id, other_id = UUID(int=1), UUID(int=2)
+
+    store.put(content_id, [b"12", b"345"])
+    store.stat(content_id)
+    with store.open(content_id, 1) as reader:
+        assert b"".join(reader) == b"2345"
+    with store.open(content_id) as reader:
+        next(reader)
+    with pytest.raises(NotFoundError):
+        store.open(other_id)
+    parts = store.parts(other_id)
+    parts.append(0, [b"1"])
+    parts.finish(1)
+    store.delete(content_id)
+
+    assert observed.operations == {"store": 3, "meta": 1, "retrieve": 3, "delete": 1}
+    assert observed.bytes == 6
+    assert kind_of(store) == "memory"
+
+
+@pytest.mark.contract("K-171")
+def test_who_sends_or_takes_slowly_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    observed, clock = Observed(), [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    store = MeasuredFileStore(MemoryFileStore(), observed)
+
+    def slowly() -> Iterator[bytes]:
+        for chunk in (b"1", b"2"):
+            clock[0] += 100
+            yield chunk
+
+    store.put(UUID(int=1), slowly())
+    with store.open(UUID(int=1)) as reader:
+        for _ in reader:
+            clock[0] += 100
+
+    assert (observed.operations, observed.seconds) == ({"store": 1, "retrieve": 1}, 0.0)
