@@ -26,6 +26,7 @@ from meteorpi_server import MeteorApp, block_api
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
 from tests.blocks.making import digest
+from tests.blocks.signed_in import PASSWORD, add_users, signed_in
 from tests.conftest import ENGINE_NAMES
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -34,13 +35,7 @@ EVERY_ENGINE = pytest.mark.engines(*ENGINE_NAMES)
 CONTENT = bytes(range(256)) * 400
 TAG = f'"{digest(CONTENT)}"'
 DUMMY = {"Authorization": "Token MAGICFARYDUST"}
-PASSWORD = "pass word ☄"
 FILES = "/api/v0/files"
-
-
-def basic(user: str) -> dict[str, str]:
-    text = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
-    return {"Authorization": f"Basic {text}"}
 
 
 class Client(FlaskClient):
@@ -60,8 +55,7 @@ def make_app(db: MeteorDatabase, **settings: Any) -> MeteorApp:
 @pytest.fixture
 def open_client(db: MeteorDatabase) -> Callable[..., FlaskClient]:
     """Call it for a client of routes with these settings; there are the users anna and bert."""
-    for user in ("anna", "bert"):
-        db.create_or_update_user(user, PASSWORD, ["user"])
+    add_users(db, "anna", "bert")
     return lambda **settings: make_app(db, **settings).app.test_client()
 
 
@@ -73,12 +67,12 @@ def client(open_client: Callable[..., FlaskClient]) -> FlaskClient:
 @pytest.fixture
 def prefix(client: FlaskClient) -> str:
     """A prefix of anna's."""
-    return str(client.post("/api/v0/prefix/", headers=basic("anna")).json["prefix"])  # type: ignore[index]
+    return str(client.post("/api/v0/prefix/", headers=signed_in("anna")).json["prefix"])  # type: ignore[index]
 
 
 def put(client: FlaskClient, name: str, content: bytes = CONTENT, **headers: str) -> TestResponse:
     named = {key.replace("_", "-"): value for key, value in headers.items()}
-    return client.post(f"{FILES}/{name}", data=content, headers=basic("anna") | named)
+    return client.post(f"{FILES}/{name}", data=content, headers=signed_in("anna") | named)
 
 
 @pytest.mark.contract("A.1/upload", "A.1/download", "A.1/delete", "K-101", "K-111", "K-145")
@@ -88,8 +82,8 @@ def test_an_object_comes_and_goes(client: FlaskClient, prefix: str) -> None:
     stored = put(client, name)
     found = client.get(f"{FILES}/{name}")
     known = client.get(f"{FILES}/{name}", headers={"If-None-Match": stored.headers["ETag"]})
-    removed = client.delete(f"{FILES}/{name}", headers=basic("anna"))
-    again = client.delete(f"{FILES}/{name}", headers=basic("anna"))
+    removed = client.delete(f"{FILES}/{name}", headers=signed_in("anna"))
+    again = client.delete(f"{FILES}/{name}", headers=signed_in("anna"))
     missing = client.get(f"{FILES}/{name}")
 
     assert (stored.status_code, stored.data, stored.headers["ETag"]) == (204, b"", TAG)
@@ -155,9 +149,9 @@ def test_who_is_unknown_is_refused_with_403(
 def test_what_belongs_to_another_is_refused(client: FlaskClient, prefix: str) -> None:
     put(client, f"{prefix}/a")
 
-    written = client.put(f"{FILES}/{prefix}/a", data=b"theirs", headers=basic("bert"))
-    removed = client.delete(f"{FILES}/{prefix}/a", headers=basic("bert"))
-    listed = client.get(f"{FILES}/{prefix}/", headers=basic("bert"))
+    written = client.put(f"{FILES}/{prefix}/a", data=b"theirs", headers=signed_in("bert"))
+    removed = client.delete(f"{FILES}/{prefix}/a", headers=signed_in("bert"))
+    listed = client.get(f"{FILES}/{prefix}/", headers=signed_in("bert"))
 
     assert [reply.status_code for reply in (written, removed, listed)] == [403, 403, 403]
     assert written.json["code"] == "not-allowed"  # type: ignore[index]
@@ -172,7 +166,7 @@ def test_a_disabled_account_can_do_nothing_and_what_it_shares_stays(
     db.set_user_enabled("anna", False)
 
     assert put(client, f"{prefix}/b").status_code == 403
-    assert client.get("/api/v0/quota/", headers=basic("anna")).status_code == 403
+    assert client.get("/api/v0/quota/", headers=signed_in("anna")).status_code == 403
     assert client.get(f"{FILES}/{prefix}/a").data == CONTENT
 
 
@@ -187,12 +181,20 @@ def test_a_token_stands_for_its_account(client: FlaskClient, prefix: str, db: Me
     assert client.get("/api/v0/prefix/", headers=headers).status_code == 403
 
 
+@pytest.mark.contract("D.1/local")
+@pytest.mark.parametrize(("password", "status"), [(PASSWORD, 200), ("wrong", 403)])
+def test_a_user_may_show_the_password(client: FlaskClient, password: str, status: int) -> None:
+    text = base64.b64encode(f"anna:{password}".encode()).decode()
+
+    assert client.get("/api/v0/quota", headers={"Authorization": f"Basic {text}"}).status_code == status
+
+
 @pytest.mark.contract("A.1/prefix", "A.1/quota", "K-104")
 def test_prefixes_and_quota_are_told(client: FlaskClient, prefix: str) -> None:
     put(client, f"{prefix}/a", b"12345")
     for end in ("", "/"):
-        listed = client.get(f"/api/v0/prefix{end}", headers=basic("anna"))
-        quota = client.get(f"/api/v0/quota{end}", headers=basic("anna"))
+        listed = client.get(f"/api/v0/prefix{end}", headers=signed_in("anna"))
+        quota = client.get(f"/api/v0/quota{end}", headers=signed_in("anna"))
 
         assert (listed.status_code, listed.json) == (200, {"prefixes": [prefix]})
         assert quota.json is not None
@@ -206,20 +208,20 @@ def test_a_prefix_goes_when_it_is_empty(client: FlaskClient, prefix: str) -> Non
     url = f"/api/v0/prefix/{prefix}"
     put(client, f"{prefix}/a")
 
-    others = client.delete(url, headers=basic("bert"))
-    full = client.delete(url, headers=basic("anna"))
-    client.delete(f"{FILES}/{prefix}/a", headers=basic("anna"))
-    empty = client.delete(url, headers=basic("anna"))
-    gone = client.delete(url, headers=basic("anna"))
+    others = client.delete(url, headers=signed_in("bert"))
+    full = client.delete(url, headers=signed_in("anna"))
+    client.delete(f"{FILES}/{prefix}/a", headers=signed_in("anna"))
+    empty = client.delete(url, headers=signed_in("anna"))
+    gone = client.delete(url, headers=signed_in("anna"))
 
     assert [reply.status_code for reply in (others, full, empty, gone)] == [403, 409, 204, 404]
-    assert client.get("/api/v0/prefix", headers=basic("anna")).json == {"prefixes": []}
+    assert client.get("/api/v0/prefix", headers=signed_in("anna")).json == {"prefixes": []}
 
 
 @pytest.mark.contract("C/prefix-change", "K-212", "K-230")
 def test_an_owner_changes_a_prefix(client: FlaskClient, prefix: str) -> None:
     def change(document: object, user: str = "anna") -> TestResponse:
-        return client.patch(f"/api/v0/prefix/{prefix}", json=document, headers=basic(user))
+        return client.patch(f"/api/v0/prefix/{prefix}", json=document, headers=signed_in(user))
 
     changed = change({"label": "laptop", "read_policy": "owner", "quota": 10, "append_only": True})
     refused = [
@@ -243,7 +245,7 @@ def test_an_owner_changes_a_prefix(client: FlaskClient, prefix: str) -> None:
     assert change({}).json == changed.json
     assert put(client, f"{prefix}/a", bytes(11)).status_code == 402
     assert put(client, f"{prefix}/a", bytes(10)).status_code == 204
-    assert client.delete(f"{FILES}/{prefix}/a", headers=basic("anna")).status_code == 403
+    assert client.delete(f"{FILES}/{prefix}/a", headers=signed_in("anna")).status_code == 403
 
 
 @pytest.mark.contract("K-146", "K-147", "K-148")
@@ -323,7 +325,7 @@ def test_announced_digests_are_verified(client: FlaskClient, prefix: str) -> Non
 @pytest.mark.contract("K-124", "A.8/size")
 def test_the_largest_size_is_allowed_and_one_more_is_not(open_client: Callable[..., FlaskClient]) -> None:
     client = open_client(block_max_body_bytes=100)
-    prefix = client.post("/api/v0/prefix", headers=basic("anna")).json["prefix"]  # type: ignore[index]
+    prefix = client.post("/api/v0/prefix", headers=signed_in("anna")).json["prefix"]  # type: ignore[index]
 
     assert put(client, f"{prefix}/a", bytes(100)).status_code == 204
     assert put(client, f"{prefix}/b", bytes(101)).status_code == 413
@@ -335,7 +337,7 @@ def test_the_largest_size_is_allowed_and_one_more_is_not(open_client: Callable[.
 @EVERY_ENGINE
 def test_the_quota_is_kept(open_client: Callable[..., FlaskClient], db: MeteorDatabase) -> None:
     client = open_client(block_quota_default=1000)
-    prefix = client.post("/api/v0/prefix", headers=basic("anna")).json["prefix"]  # type: ignore[index]
+    prefix = client.post("/api/v0/prefix", headers=signed_in("anna")).json["prefix"]  # type: ignore[index]
     put(client, f"{prefix}/blocks/1", bytes(900))
     put(client, f"{prefix}/index", bytes(100))
 
@@ -353,7 +355,7 @@ def test_the_quota_is_kept(open_client: Callable[..., FlaskClient], db: MeteorDa
 @EVERY_ENGINE
 def test_reading_is_refused_beyond_the_traffic_of_a_month(open_client: Callable[..., FlaskClient]) -> None:
     client = open_client(block_traffic_default=len(CONTENT))
-    prefix = client.post("/api/v0/prefix", headers=basic("anna")).json["prefix"]  # type: ignore[index]
+    prefix = client.post("/api/v0/prefix", headers=signed_in("anna")).json["prefix"]  # type: ignore[index]
     put(client, f"{prefix}/a")
     put(client, f"{prefix}/b", b"1")
     read = [client.get(f"{FILES}/{prefix}/{name}").status_code for name in ("a", "b", "a")]
@@ -370,9 +372,9 @@ def test_reading_is_refused_beyond_the_traffic_of_a_month(open_client: Callable[
 def test_what_was_read_is_written_down(db: MeteorDatabase, address: str) -> None:
     """Ranges and what was sent of it count; HEAD and 304 are free; a stop loses nothing."""
     base = f"{address}/api/v0"
-    prefix = requests.post(f"{base}/prefix/", headers=basic("anna"), timeout=60).json()["prefix"]
+    prefix = requests.post(f"{base}/prefix/", headers=signed_in("anna"), timeout=60).json()["prefix"]
     url = f"{base}/files/{prefix}/a"
-    requests.post(url, data=CONTENT, headers=basic("anna"), timeout=60)
+    requests.post(url, data=CONTENT, headers=signed_in("anna"), timeout=60)
 
     requests.get(url, timeout=60)
     requests.get(url, headers={"Range": "bytes=1-10"}, timeout=60)
@@ -411,7 +413,8 @@ def test_who_may_read(
     db.transactions.write(lambda c: prefixes.change_prefix(c, prefix, read_policy=policy))
 
     replies = [
-        client.get(f"{FILES}/{prefix}/a", headers=headers) for headers in ({}, basic("bert"), basic("anna"))
+        client.get(f"{FILES}/{prefix}/a", headers=headers)
+        for headers in ({}, signed_in("bert"), signed_in("anna"))
     ]
 
     assert [reply.status_code for reply in replies] == [stranger, other, owner]
@@ -422,10 +425,10 @@ def test_who_may_read(
 def test_objects_are_listed_for_their_owner(client: FlaskClient, prefix: str) -> None:
     for name in ("a", "b/1", "b/2", "c"):
         put(client, f"{prefix}/{name}", name.encode())
-    first = client.get(f"{FILES}/{prefix}/?limit=2&delimiter=/", headers=basic("anna")).json
+    first = client.get(f"{FILES}/{prefix}/?limit=2&delimiter=/", headers=signed_in("anna")).json
     assert first is not None
     second = client.get(
-        f"{FILES}/{prefix}/?limit=2&delimiter=/&after={first['next']}", headers=basic("anna")
+        f"{FILES}/{prefix}/?limit=2&delimiter=/&after={first['next']}", headers=signed_in("anna")
     ).json
     assert second is not None
 
@@ -434,7 +437,7 @@ def test_objects_are_listed_for_their_owner(client: FlaskClient, prefix: str) ->
     assert [each["path"] for each in second["objects"]] == ["c"]
     assert (second["folders"], second["next"]) == ([], None)
     assert first["objects"][0]["etag"] == f'"{digest(b"a")}"'
-    assert client.get(f"{FILES}/{prefix}/?limit=0", headers=basic("anna")).status_code == 400
+    assert client.get(f"{FILES}/{prefix}/?limit=0", headers=signed_in("anna")).status_code == 400
 
 
 @pytest.mark.contract("K-170")
@@ -467,7 +470,7 @@ def test_a_node_says_what_it_offers_and_whether_it_can(
 def test_a_removal_may_have_a_body(client: FlaskClient, prefix: str) -> None:
     put(client, f"{prefix}/a")
 
-    reply = client.delete(f"{FILES}/{prefix}/a", data=b"why not", headers=basic("anna"))
+    reply = client.delete(f"{FILES}/{prefix}/a", data=b"why not", headers=signed_in("anna"))
 
     assert reply.status_code == 204
     assert client.get(f"{FILES}/{prefix}/a").status_code == 404
@@ -476,7 +479,7 @@ def test_a_removal_may_have_a_body(client: FlaskClient, prefix: str) -> None:
 @pytest.fixture
 def address(db: MeteorDatabase) -> Iterator[str]:
     """Of the routes behind the standalone server."""
-    db.create_or_update_user("anna", PASSWORD, ["user"])
+    add_users(db, "anna")
     meteor_app = make_app(db)
     server = StandaloneServer(meteor_app.app, Settings(host="127.0.0.1"), port=0)
     thread = threading.Thread(target=server.run)
@@ -492,14 +495,14 @@ def address(db: MeteorDatabase) -> Iterator[str]:
 @pytest.mark.contract("J-05", "A.2/chunked", "K-120")
 def test_published_clients_send_chunks_from_many_connections(address: str) -> None:
     base = f"{address}/api/v0"
-    prefix = requests.post(f"{base}/prefix/", headers=basic("anna"), timeout=60).json()["prefix"]
+    prefix = requests.post(f"{base}/prefix/", headers=signed_in("anna"), timeout=60).json()["prefix"]
 
     def round_trip(number: int) -> bool:
         content = bytes([number]) * 100_000
         url = f"{base}/files/{prefix}/blocks/{number}"
         chunks = (content[start : start + 9_999] for start in range(0, len(content), 9_999))
         with requests.Session() as session:
-            stored = session.post(url, data=chunks, headers=basic("anna"), timeout=60)
+            stored = session.post(url, data=chunks, headers=signed_in("anna"), timeout=60)
             known = session.get(url, headers={"If-None-Match": stored.headers["ETag"]}, timeout=60)
             found = session.get(url, timeout=60)
         return (stored.status_code, known.status_code, found.content) == (204, 304, content)
@@ -514,12 +517,12 @@ def test_an_upload_that_is_cut_off_changes_nothing(
     address: str, db: MeteorDatabase, is_chunked: bool
 ) -> None:
     base = f"{address}/api/v0"
-    prefix = requests.post(f"{base}/prefix/", headers=basic("anna"), timeout=60).json()["prefix"]
+    prefix = requests.post(f"{base}/prefix/", headers=signed_in("anna"), timeout=60).json()["prefix"]
     host = address.removeprefix("http://")
 
     with closing(http.client.HTTPConnection(host, timeout=60)) as connection:
         connection.putrequest("POST", f"/api/v0/files/{prefix}/a")
-        connection.putheader("Authorization", basic("anna")["Authorization"])
+        connection.putheader("Authorization", signed_in("anna")["Authorization"])
         if is_chunked:
             connection.putheader("Transfer-Encoding", "chunked")
         else:
@@ -527,6 +530,6 @@ def test_an_upload_that_is_cut_off_changes_nothing(
         connection.endheaders(b"ff\r\n" + bytes(100) if is_chunked else bytes(100))
 
     assert requests.get(f"{base}/files/{prefix}/a", timeout=60).status_code == 404
-    stored = requests.post(f"{base}/files/{prefix}/a", data=CONTENT, headers=basic("anna"), timeout=60)
+    stored = requests.post(f"{base}/files/{prefix}/a", data=CONTENT, headers=signed_in("anna"), timeout=60)
     assert stored.status_code == 204
     assert len(list(db.store.ids())) == 1
