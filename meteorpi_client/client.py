@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+from uuid import UUID
 
-from meteorpi_client.addresses import checked_base_url, search_segment, segment
+from meteorpi_client.addresses import checked_base_url, content_url, search_segment, segment
 from meteorpi_client.admin import AdminClient
 from meteorpi_client.archives import ArchiveClient
 from meteorpi_client.download import RemoteContent
@@ -23,6 +25,8 @@ from meteorpi_model.records import Event, FileRecord
 from meteorpi_model.search import EventSearch, FileRecordSearch
 from meteorpi_model.status import CameraStatus
 from meteorpi_model.values import utc_datetime_to_milliseconds
+
+CHUNK_BYTES: Final = 1 << 20
 
 
 class MeteorClient:
@@ -140,6 +144,17 @@ class MeteorClient:
             lambda record: (record.file_time, record.file_id),
             page_size,
         )
+
+    @contextmanager
+    def open_content(self, file_id: UUID) -> Iterator[Iterator[bytes]]:
+        """The bytes of a content as they come; nothing is checked, and nothing is asked for twice.
+
+        Raises:
+            NotFoundError: the node does not hold the content.
+            PeerUnavailableError: when read: the connection was cut.
+        """
+        with self._transport.open("GET", content_url("", file_id, None)) as reply:
+            yield reply.iter_content(CHUNK_BYTES)
 
     def download(self, record: FileRecord, path: str | Path, progress: Progress | None = None) -> Path:
         """Write the content of `record` to `path`; as `FileRecord.download_to`, and tells about the bytes.

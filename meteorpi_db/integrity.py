@@ -33,11 +33,10 @@ from typing import Final
 from uuid import UUID
 
 from meteorpi_db.connections import Transactions
-from meteorpi_db.filestore import FileStore
 from meteorpi_db.filestore.pacing import Pace, StoppedError
 from meteorpi_db.integrity_report import VerifyPlan, VerifyReport
 from meteorpi_db.ledgers import Ledger, RecordedContent
-from meteorpi_db.mending import Mender
+from meteorpi_db.mending import ContentSource, Mender
 from meteorpi_db.stores import Place
 from meteorpi_db.sweeping import ORPHAN_GRACE, Sweeper
 from meteorpi_model import utc_datetime_to_milliseconds
@@ -82,7 +81,7 @@ class Verifier:
         place: the contents, and what is recorded of them.
         now: the time.
         plan: what is to be done.
-        others: further stores where the right bytes may be.
+        others: further places where the right bytes may be.
         pace: limits the bytes read, and can end the work.
     """
 
@@ -93,7 +92,7 @@ class Verifier:
         now: datetime,
         plan: VerifyPlan | None = None,
         *,
-        others: Sequence[FileStore] = (),
+        others: Sequence[ContentSource] = (),
         pace: Pace | None = None,
     ) -> None:
         self._transactions = transactions

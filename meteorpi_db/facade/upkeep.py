@@ -20,10 +20,10 @@ from meteorpi_db.connections import open_database
 from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.exporting.secrets import SecretBox, default_key_file
 from meteorpi_db.facade.base import FacadePart
-from meteorpi_db.filestore import FileStore
 from meteorpi_db.filestore.pacing import Pace
 from meteorpi_db.integrity import Progress, Verifier, VerifyPlan, VerifyReport
 from meteorpi_db.ledgers import LEDGERS, LedgerFigures, RecordedContent
+from meteorpi_db.mending import ContentSource
 from meteorpi_db.migrations.runner import schema_version
 from meteorpi_db.pruning import Pruner
 from meteorpi_db.records import contents, deletion
@@ -96,7 +96,7 @@ class UpkeepMethods(FacadePart):
         self,
         plan: VerifyPlan,
         *,
-        others: Sequence[FileStore] = (),
+        others: Sequence[ContentSource] = (),
         pace: Pace | None = None,
         progress: Progress | None = None,
     ) -> VerifyReport:
@@ -104,7 +104,7 @@ class UpkeepMethods(FacadePart):
 
         Args:
             plan: what is to be done.
-            others: further stores where the right bytes of a damaged content may be.
+            others: further places where the right bytes of a damaged content may be.
             pace: limits the bytes read, and can end the work.
             progress: called with the numbers of records looked at so far and in all.
         """
@@ -128,9 +128,7 @@ class UpkeepMethods(FacadePart):
         """
         report = SweptReport(is_dry_run=dry_run)
         for place in self.stores.places():
-            sweeper = Sweeper(
-                self.transactions, place, self.clock(), grace=grace, dry_run=dry_run, pace=pace
-            )
+            sweeper = Sweeper(self.transactions, place, self.clock(), grace=grace, dry_run=dry_run, pace=pace)
             report = summed(report, sweeper.run())
             if report.is_interrupted:
                 break

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import click
 
-from meteorpi_db.filestore import open_file_store
 from meteorpi_db.filestore.pacing import Pace
 from meteorpi_db.integrity import ORPHAN_GRACE, VerifyPlan
 from meteorpi_model import milliseconds_to_utc_datetime
 from meteorpi_server.cli.entry import EXIT_INTERRUPTED
+from meteorpi_server.cli.mending import open_sources
 from meteorpi_server.cli.output import Output, json_option, progress
 from meteorpi_server.cli.parameters import SIZE, TIME
 from meteorpi_server.cli.setup import Setup, pass_setup
@@ -27,7 +27,11 @@ _HOUR = timedelta(hours=1)
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="With --deep: read only N contents.")
 @click.option("--rate", type=SIZE, metavar="BYTES", help="Read at most so many bytes a second, such as 5M.")
 @click.option(
-    "--from", "others", multiple=True, metavar="STORE", help="Also mend from this store; may be repeated."
+    "--from",
+    "others",
+    multiple=True,
+    metavar="STORE",
+    help="Also mend from this store, or from the node at this http(s) address; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what is wrong.")
 @json_option
@@ -45,22 +49,20 @@ def verify(
     """Compare the contents of the node's store with what is recorded.
 
     What is missing or damaged is marked, so that it is not served, and mended where an equal content, the
-    fallback of the store or a store of --from has the right bytes. Contents are read beginning with those
+    fallback of the store or one of --from has the right bytes. Contents are read beginning with those
     that were not read for the longest time, and when that was is noted: a run that was interrupted goes on
     with the next. Ends with 1 when something is wrong and could not be mended.
     """
     if is_fast and (since is not None or sample is not None):
         raise click.UsageError("--since and --sample need --deep")
     plan = VerifyPlan(deep=not is_fast, since=since, most=sample, repair=not dry_run)
-    stores = [open_file_store(other) for other in others]
-    for other in stores:
-        other.check()
     with (
+        open_sources(others) as sources,
         setup.open_database(create=False) as database,
         stop_on_signals() as stop,
         progress("verifying") as advance,
     ):
-        report = database.verify_contents(plan, others=stores, pace=Pace(rate, stop), progress=advance)
+        report = database.verify_contents(plan, others=sources, pace=Pace(rate, stop), progress=advance)
     output.facts(report.as_dict())
     if report.is_interrupted:
         return EXIT_INTERRUPTED

@@ -10,13 +10,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from meteorpi_db import MeteorDatabase
+from meteorpi_db import MeteorDatabase, NewFile
 from meteorpi_db.filestore.s3 import S3FileStore
 from meteorpi_db.testing.object_servers import ACCESS_KEY, SECRET_KEY, ObjectServer
-from meteorpi_db.testing.processes import wait_until
+from meteorpi_db.testing.processes import free_port, wait_until
+from meteorpi_model import NSString
 from meteorpi_model.errors import CorruptContentError
+from meteorpi_server import MeteorServer
 from meteorpi_server.cli.parameters import read_size
-from tests.cli.conftest import Meteorpi, add_file
+from tests.cli.conftest import OWN_CAMERA, START, Meteorpi, add_file, add_status
 from tests.cli.processes import command
 
 
@@ -152,6 +154,40 @@ def test_verify_marks_what_is_damaged_and_mends_it_from_another_store(
 
     assert (mended.code, mended.json["mended"], mended.json["read_bytes"]) == (0, [file_id.hex], 7)
     assert b"".join(node.open_content(file_id)) == b"content"
+
+
+@pytest.mark.contract("S-140", "B.6/verify")
+def test_verify_mends_from_another_node(meteorpi: Meteorpi, node: MeteorDatabase, home: Path) -> None:
+    file_id, nowhere = id_of(node, 1, b"content"), id_of(node, 2, b"another")
+    there = MeteorServer(str(home / "there.db"), str(home / "there"), 0)
+    add_status(there.db)
+    new = NewFile(
+        mime_type="image/png", semantic_type=NSString("frame"), file_time=START, camera_id=OWN_CAMERA
+    )
+    there.db.add_file(new, [b"content"], file_id)
+    stop = there.start_non_blocking()
+    try:
+        tear(node, file_id, b"CONTENT")
+        tear(node, nowhere, b"ANOTHER")
+        done = meteorpi("store", "verify", "--deep", "--from", there.base_url(), "--json")
+    finally:
+        stop()
+        there.db.close()
+
+    assert (done.code, done.json["mended"], done.json["torn"]) == (1, [file_id.hex], [nowhere.hex])
+    assert b"".join(node.open_content(file_id)) == b"content"
+
+
+def test_verify_does_not_begin_when_the_other_node_is_not_there(
+    meteorpi: Meteorpi, node: MeteorDatabase
+) -> None:
+    file_id = id_of(node, 1, b"content")
+    node.store.delete(file_id)
+
+    done = meteorpi("store", "verify", "--from", f"http://127.0.0.1:{free_port()}")
+
+    assert done.code == 2
+    assert node.content_facts(file_id).size == 7  # not marked
 
 
 @pytest.mark.contract("B.6/verify")
