@@ -15,8 +15,9 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from meteorpi_db.blocks.sweeping import sweep_released, sweep_uploads
+from meteorpi_db.blocks.sweeping import oldest_upload, sweep_released, sweep_uploads
 from meteorpi_db.connections import Transactions
+from meteorpi_db.filestore.base import PARTS_SECONDS
 from meteorpi_db.filestore.pacing import Pace, StoppedError
 from meteorpi_db.ledgers import LEDGERS
 from meteorpi_db.records import announcements
@@ -27,6 +28,7 @@ logger = logging.getLogger("meteorpi.db.integrity")
 
 ORPHAN_GRACE: Final = timedelta(hours=24)
 _PAGE: Final = 1000
+_CLOCKS_APART: Final = timedelta(minutes=10)
 
 
 @dataclass(kw_only=True)
@@ -104,7 +106,7 @@ class Sweeper:
         """Look at every content, and remove what is left over."""
         report = SweptReport(is_dry_run=self._dry_run)
         if not self._dry_run:
-            report.uploads = sweep_uploads(self._transactions, self._now)
+            report.uploads = sweep_uploads(self._transactions, self._blocks, self._now)
             report.released = sweep_released(self._transactions, self._blocks, self._now)
         try:
             for content_id in self._unrecorded():
@@ -130,9 +132,15 @@ class Sweeper:
 
     def _sweep_store(self, report: SweptReport) -> None:
         if not self._dry_run:
-            swept = self._store.sweep(now=self._now)
+            swept = self._store.sweep(now=self._now, parts_older_than_seconds=self._parts_seconds())
             report.temporary, report.kept = swept.removed, swept.kept
             report.freed_bytes += swept.freed_bytes
+
+    def _parts_seconds(self) -> float:
+        """Nothing came for so long of what nobody can go on with."""
+        oldest = oldest_upload(self._transactions, self._now)
+        age = timedelta(0) if oldest is None else self._now - oldest
+        return max(PARTS_SECONDS, (age + _CLOCKS_APART).total_seconds())
 
     def _unrecorded(self) -> Iterator[UUID]:
         listed = self._store.ids()

@@ -92,12 +92,8 @@ def require_upload(
     Raises:
         NotFoundError, NotAllowedError, PreconditionFailedError, QuotaReachedError: as for the upload itself.
     """
-    turn = _turn(connection, upload.prefix, terms)
-    old = find_object(connection, upload.prefix, upload.path)
-    upload.demands.check(None if old is None else old.sha256)
-    _require_room(connection, turn, upload, old, size or 0, terms, now)
+    growth = require_growth(connection, upload, size or 0, terms, now)
     if upload.upload_id:
-        growth = max(0, (size or 0) - (0 if old is None else old.size))
         reservations.reserve(
             connection,
             upload.upload_id,
@@ -108,6 +104,18 @@ def require_upload(
             growth,
             now + reservations.LAPSE_MILLISECONDS,
         )
+
+
+def require_growth(connection: Connection, upload: Upload, size: int, terms: Terms, now: int) -> int:
+    """Refuse an upload that could not become an object of `size` bytes now; by how much that would grow.
+
+    Raises as :func:`require_upload`.
+    """
+    turn = _turn(connection, upload.prefix, terms)
+    old = find_object(connection, upload.prefix, upload.path)
+    upload.demands.check(None if old is None else old.sha256)
+    _require_room(connection, turn, upload, old, size, terms, now)
+    return max(0, size - (0 if old is None else old.size))
 
 
 def store(

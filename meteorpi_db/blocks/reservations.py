@@ -41,6 +41,7 @@ def reserve(
             path=path,
             reserved=reserved,
             demands="",
+            begun_at=expires_at - LAPSE_MILLISECONDS,
             expires_at=expires_at,
         )
     )
@@ -52,8 +53,9 @@ def give_back(connection: Connection, upload_id: str) -> None:
 
 
 def forget_lapsed(connection: Connection, now: int) -> int:
-    """Remove the rows of uploads whose time is over; gives their number."""
-    return connection.execute(delete(_UPLOAD).where(_UPLOAD.c.expires_at <= now)).rowcount
+    """Remove the rows of uploads whose time is over and that have nothing in the store; how many."""
+    has_no_bytes = (_UPLOAD.c.kind == "request") | _UPLOAD.c.finished_as.is_not(None)
+    return connection.execute(delete(_UPLOAD).where(_UPLOAD.c.expires_at <= now, has_no_bytes)).rowcount
 
 
 def reserved_of(connection: Connection, account_id: str, now: int, but: str = "") -> int:

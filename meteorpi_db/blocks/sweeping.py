@@ -14,11 +14,13 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from meteorpi_db.blocks import contents, holding, reservations
+from meteorpi_db.blocks import contents, holding, reservations, uploads
+from meteorpi_db.blocks.uploads import UploadRow
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import MeteorError
+from meteorpi_model.values import milliseconds_to_utc_datetime
 
 logger = logging.getLogger("meteorpi.db.blocks")
 
@@ -55,10 +57,42 @@ def sweep_released(
             return removed
 
 
-def sweep_uploads(transactions: Transactions, now: datetime) -> int:
-    """Forget uploads whose time is over; gives their number."""
+def sweep_uploads(transactions: Transactions, store: FileStore, now: datetime) -> int:
+    """Forget uploads whose time is over, with the bytes of those that can be resumed; gives their number.
+
+    Several processes may do this at once. What the store does not remove now stays for the next sweep.
+
+    Args:
+        transactions: the database.
+        store: where the contents are.
+        now: the time.
+    """
     time = utc_datetime_to_milliseconds(now)
-    return transactions.write(lambda connection: reservations.forget_lapsed(connection, time))
+    with transactions.reading() as connection:
+        page = uploads.lapsed(connection, _PAGE, time)
+    discarded = sum(_is_discarded(transactions, store, row, time) for row in page)
+    return discarded + transactions.write(lambda c: reservations.forget_lapsed(c, time))
+
+
+def oldest_upload(transactions: Transactions, now: datetime) -> datetime | None:
+    """When the oldest upload was begun whose bytes have to stay in the store; None when there is none."""
+    with transactions.reading() as connection:
+        begun_at = uploads.oldest_begin(connection, utc_datetime_to_milliseconds(now))
+    return None if begun_at is None else milliseconds_to_utc_datetime(begun_at)
+
+
+def _is_discarded(transactions: Transactions, store: FileStore, row: UploadRow, now: int) -> bool:
+    upload_id = row.plan.upload.upload_id
+    if not transactions.write(lambda connection: uploads.claim_lapsed(connection, upload_id, now)):
+        return False  # somebody prolonged it
+    try:
+        store.parts(row.content_id).discard()
+        store.delete(row.content_id)
+    except MeteorError as error:
+        logger.warning("bytes of an upload are left content_id=%s reason=%s", row.content_id.hex, error)
+        return False
+    transactions.write(lambda connection: uploads.forget(connection, upload_id))
+    return True
 
 
 def _is_removed(store: FileStore, content_id: UUID) -> bool:

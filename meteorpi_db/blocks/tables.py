@@ -29,6 +29,7 @@ PATH_LENGTH = 1024
 POLICY_LENGTH = 10
 OPERATION_LENGTH = 10
 SOURCE_LENGTH = 10
+KIND_LENGTH = 10
 
 
 def _account(*, is_key: bool = False) -> Column[str]:
@@ -137,6 +138,8 @@ block_upload = Table(
     "block_upload",
     metadata,
     Column("upload_id", ExactText(64), primary_key=True),
+    # Of one request, resumable, or direct.
+    Column("kind", ExactText(KIND_LENGTH), nullable=False, default="request"),
     Column("content_id", Identifier, nullable=False),
     _account(),
     _prefix(),
@@ -145,6 +148,7 @@ block_upload = Table(
     _bytes("reserved"),
     Column("length", BigInteger),
     Column("demands", LongText, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("lock_owner", ExactText(64)),
     Column("locked_at", BigInteger),
