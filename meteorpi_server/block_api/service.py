@@ -154,7 +154,7 @@ class BlockService:
     def keep_up(self) -> None:
         """Remove the bytes of what was replaced or removed, and forget uploads whose time is over."""
         sweeping.sweep_released(self._db.transactions, self.store, self._db.clock())
-        sweeping.sweep_uploads(self._db.transactions, self._db.clock())
+        sweeping.sweep_uploads(self._db.transactions, self.store, self._db.clock())
 
     def _remove_spare(self, content_id: UUID) -> None:
         """The same bytes were there; what cannot be removed now is found by whoever looks for orphans."""
