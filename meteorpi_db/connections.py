@@ -28,7 +28,7 @@ from meteorpi_db.dialects import (
     backend_for,
 )
 from meteorpi_db.dialects.base import BACKEND_OPTION
-from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, MeteorError, UnavailableError
+from meteorpi_model.errors import BusyError, ConfigurationError, InvalidDocumentError, MeteorError
 
 logger = logging.getLogger("meteorpi.db.connections")
 
@@ -70,7 +70,8 @@ class Transactions:
         """Give a connection that sees one unchanging state of the database, and cannot write.
 
         Raises:
-            UnavailableError: the database does not answer, or all connections stay in use.
+            BusyError: all connections stay in use.
+            UnavailableError: the database does not answer.
         """
         with _errors_as_ours(), self._reading.connect() as connection:
             transaction = connection.begin()
@@ -236,7 +237,7 @@ def _errors_as_ours() -> Iterator[None]:
     except exc.StatementError as error:
         raise _meaning_of(error) from error
     except exc.TimeoutError as error:
-        raise UnavailableError("all database connections are in use") from error
+        raise BusyError("all database connections are in use") from error
     except exc.SQLAlchemyError as error:
         raise MeteorError(f"the database could not be used: {error}") from error
 

@@ -43,7 +43,7 @@ class BlockSettings(ArchiveSettings):
     block_read_policy: str = setting(
         "public",
         "who may read what has no policy of its own",
-        choices=("public", "account", "owner"),
+        choices=("public", "account", "owner", "link"),
     )
     block_append_only: bool = setting(False, "never change or remove a block")
     block_retain_days: int = setting(0, "never change or remove a block that is younger; 0: none is kept so")

@@ -18,6 +18,9 @@ class NodeSettings:
     )
     db_user: str = setting("meteorpi", "account on a Firebird or PostgreSQL server")
     db_password: str = setting("", "password of db_user; embedded databases need none", is_secret=True)
+    db_wait_seconds: int = setting(
+        10, "longest wait for a connection to the database when all are in use, in seconds", minimum=1
+    )
     file_store: str = setting("meteorpi-files", "directory, or URL, of the file store")
     installation_id: str = setting(
         "", "camera id of this node, 12 characters; empty: from the network hardware"

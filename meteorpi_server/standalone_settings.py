@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meteorpi_model.errors import ConfigurationError
-from meteorpi_server.block_settings import BlockSettings
+from meteorpi_server.block_limit_settings import BlockLimitSettings
 from meteorpi_server.declarations import setting
 
 OWN_DATABASE: Final = "sqlite:///meteorpi-archive.db"
@@ -19,7 +19,7 @@ NO_CONTENTS: Final = "memory:?limit=0"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandaloneSettings(BlockSettings):
+class StandaloneSettings(BlockLimitSettings):
     """Settings of a node with archives and blocks, and of a server that has archives only."""
 
     archive_host: str = setting(
@@ -49,17 +49,18 @@ class StandaloneSettings(BlockSettings):
         return not self.archive_db_url or self.archive_db_url != self.db_path
 
     def engine_options(self) -> Mapping[str, Any]:
-        """What is handed to the engine of the database of archives; nothing for that of a node.
+        """What is handed to the engine of the database.
 
         Raises:
             ConfigurationError: the setting is no JSON object.
         """
+        waiting = {"pool_timeout": self.db_wait_seconds}
         if self.has_node or not self.archive_db_extras:
-            return {}
+            return waiting
         try:
             options = json.loads(self.archive_db_extras)
         except ValueError as error:
             raise ConfigurationError(f"archive_db_extras is not JSON: {error}") from error
         if not isinstance(options, dict):
             raise ConfigurationError("archive_db_extras must be a JSON object")
-        return options
+        return waiting | options

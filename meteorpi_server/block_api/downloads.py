@@ -82,7 +82,7 @@ def _body(service: BlockService, row: ObjectRow, account_id: str | None) -> Resp
     if request.method != "HEAD":
         if account_id is not None:
             service.require_traffic(account_id)
-        chunks = service.store.open(row.content_id, start, stop)
+        chunks = service.transfers.open(service.store, row.content_id, start, stop)
         body = chunks if account_id is None else CountedChunks(chunks, service.traffic, account_id)
     response = Response(body, status=200 if wanted is None else 206, content_type=row.media_type)
     response.headers["Content-Length"] = str(stop - start)

@@ -23,6 +23,7 @@ from meteorpi_db.filestore import Digests, FileStore
 from meteorpi_model.errors import MeteorError, TrafficReachedError
 from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
 from meteorpi_server.block_api.traffic import TrafficMeter
+from meteorpi_server.block_api.transfers import Transfers
 from meteorpi_server.context import current_request_id
 from meteorpi_server.metrics import Memo
 from meteorpi_server.settings import Settings
@@ -56,6 +57,7 @@ class BlockService:
         accounts: who knows accounts.
         store: where bytes are.
         traffic: counts what is read.
+        transfers: turns at the store.
         memo: answers that are costly to get.
 
     Args:
@@ -77,6 +79,7 @@ class BlockService:
         self.store = store or db.store
         self.register = BlockRegister(db.transactions, db.clock)
         self.traffic = TrafficMeter(self.register)
+        self.transfers = Transfers(settings.block_transfers, settings.block_transfer_wait_seconds)
         self.memo = Memo()
         self._is_in_the_dark = False
         self._rule = QuotaRule(
@@ -112,7 +115,12 @@ class BlockService:
         terms, content_id = self.terms_of(account), uuid4()
         self.register.announce(upload, incoming.size, terms, content_id)
         try:
-            facts = self.store.put(content_id, incoming.chunks, size=incoming.size, digests=incoming.digests)
+            facts = self.transfers.write(
+                incoming.chunks,
+                lambda chunks: self.store.put(
+                    content_id, chunks, size=incoming.size, digests=incoming.digests
+                ),
+            )
             stored = self.register.store(upload, content_id, facts, terms)
         except BaseException:
             self._give_up(upload, content_id)

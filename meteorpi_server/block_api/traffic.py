@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from meteorpi_db.blocks.register import BlockRegister
-from meteorpi_db.filestore import ContentReader
 from meteorpi_model.errors import MeteorError
+from meteorpi_server.content import Chunks
 
 logger = logging.getLogger("meteorpi.block.traffic")
 
@@ -68,7 +68,7 @@ class CountedChunks(Iterator[bytes]):
         account_id: whose they are.
     """
 
-    def __init__(self, chunks: ContentReader, meter: TrafficMeter, account_id: str) -> None:
+    def __init__(self, chunks: Chunks, meter: TrafficMeter, account_id: str) -> None:
         self._chunks = chunks
         self._meter = meter
         self._account_id = account_id
