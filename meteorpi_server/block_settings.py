@@ -29,6 +29,18 @@ class BlockSettings(ArchiveSettings):
         "where answers of the accounting server are kept: memory, or redis://host:port/0",
         is_secret=True,  # it may hold a password
     )
+    block_events: str = setting(
+        "local",
+        "how processes tell each other of changes: local (there is one), database, or redis://host:port/0",
+        is_secret=True,  # it may hold a password
+    )
+    block_listeners: int = setting(500, "how many may listen to changes in one process", minimum=1)
+    block_listeners_per_account: int = setting(
+        50, "how many of them for one account, or from one address", minimum=1
+    )
+    block_socket_ping_seconds: int = setting(
+        30, "how often those who listen are asked whether they are still there", minimum=1
+    )
     block_account_cache_seconds: int = setting(60, "how long an answer of the accounting server is good")
     block_account_stale_seconds: int = setting(
         0, "how much longer it is used while the accounting server does not answer; 0: not at all"

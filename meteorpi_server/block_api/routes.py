@@ -17,6 +17,7 @@ from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts import AccountSource
 from meteorpi_server.block_api import health, objects, prefixes, service
 from meteorpi_server.block_api.traffic import WRITE_SECONDS
+from meteorpi_server.block_events import EventBroker
 
 SWEEP_SECONDS: Final = 60.0
 
@@ -32,6 +33,7 @@ def add_routes(
     *,
     accounts: AccountSource | None = None,
     store: FileStore | None = None,
+    events: EventBroker | None = None,
 ) -> None:
     """Attach the block routes to `meteor_app`, below `url_path`.
 
@@ -40,11 +42,14 @@ def add_routes(
         url_path: path below which they are; published clients expect the default.
         accounts: who knows accounts; None as the settings say.
         store: where bytes are kept; None is the node's.
+        events: wakes those who listen in other processes; None as the settings say.
 
     Raises:
         ConfigurationError: the settings lack something that the accounts need.
     """
-    made = service.BlockService(meteor_app.db, meteor_app.settings, accounts, store)
+    made = service.BlockService(
+        meteor_app.db, meteor_app.settings, accounts, store, events, meteor_app.stopping
+    )
     meteor_app.attach(blueprint, url_path, version=0)
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
     name = meteor_app.attachments[-1].name

@@ -16,6 +16,7 @@ from meteorpi_db.blocks import sweeping
 from meteorpi_db.blocks.changes import Stored, Terms, Upload
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.directory import BlockDirectory, stored_id
+from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.blocks.quota import QuotaRule
 from meteorpi_db.blocks.register import BlockRegister
@@ -23,10 +24,12 @@ from meteorpi_db.filestore import Digests, FileStore
 from meteorpi_model.errors import MeteorError, TrafficReachedError
 from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
 from meteorpi_server.block_api.traffic import TrafficMeter
+from meteorpi_server.block_events import EventBroker, EventHub, HubLimits, open_broker
 from meteorpi_server.block_api.transfers import Transfers
 from meteorpi_server.context import current_request_id
 from meteorpi_server.metrics import Memo
 from meteorpi_server.settings import Settings
+from meteorpi_server.stopping import StopRequest
 
 logger = logging.getLogger("meteorpi.block.objects")
 
@@ -59,6 +62,7 @@ class BlockService:
         traffic: counts what is read.
         transfers: turns at the store.
         memo: answers that are costly to get.
+        events: those who listen.
 
     Args:
         db, settings: of the node.
@@ -72,6 +76,8 @@ class BlockService:
         settings: Settings,
         accounts: AccountSource | None = None,
         store: FileStore | None = None,
+        events: EventBroker | None = None,
+        stop: StopRequest | None = None,
     ) -> None:
         self._db = db
         self.settings = settings
@@ -81,6 +87,9 @@ class BlockService:
         self.traffic = TrafficMeter(self.register)
         self.transfers = Transfers(settings.block_transfers, settings.block_transfer_wait_seconds)
         self.memo = Memo()
+        self._log = EventLog(db.transactions, db.clock)
+        broker = events or open_broker(settings.block_events, db.transactions)
+        self.events = EventHub(self._log, broker, _hub_limits(settings), stop)
         self._is_in_the_dark = False
         self._rule = QuotaRule(
             growth_bytes=settings.block_metafile_growth_bytes, grace_bytes=settings.block_quota_grace_bytes
@@ -125,13 +134,21 @@ class BlockService:
         except BaseException:
             self._give_up(upload, content_id)
             raise
+        self.announce(stored.event)
         if not stored.is_content_used:
             self._remove_spare(content_id)
         return stored
 
     def remove(self, account: Account, prefix: str, path: str, demands: Demands) -> BlockEvent | None:
         """Remove an object; None when there was none. Raises as :meth:`BlockRegister.remove`."""
-        return self.register.remove(prefix, path, demands, self.terms_of(account))
+        event = self.register.remove(prefix, path, demands, self.terms_of(account))
+        self.announce(event)
+        return event
+
+    def announce(self, event: BlockEvent | None) -> None:
+        """Tell those who listen what happened, once its transaction is committed; None is nothing."""
+        if event is not None:
+            self.events.announce(event.prefix)
 
     def require_traffic(self, account_id: str) -> None:
         """Return when what an account offers may be read; also when nobody can tell now (K-205).
@@ -160,7 +177,8 @@ class BlockService:
         return limits.monthly_traffic_bytes
 
     def keep_up(self) -> None:
-        """Remove the bytes of what was replaced or removed, and forget uploads whose time is over."""
+        """Remove the bytes of what was replaced or removed, and forget uploads and events whose time is over."""
+        self._log.forget_old()
         sweeping.sweep_released(self._db.transactions, self.store, self._db.clock())
         sweeping.sweep_uploads(self._db.transactions, self.store, self._db.clock())
 
@@ -214,6 +232,14 @@ def needs_account(view: Callable[..., object]) -> None:
 
 def _directory(db: MeteorDatabase, settings: Settings) -> BlockDirectory:
     return BlockDirectory(db, settings.block_quota_default, settings.block_traffic_default)
+
+
+def _hub_limits(settings: Settings) -> HubLimits:
+    return HubLimits(
+        all=settings.block_listeners,
+        each=settings.block_listeners_per_account,
+        in_threads=max(1, settings.threads // 4),
+    )
 
 
 def _account_options(settings: Settings) -> AccountOptions:
