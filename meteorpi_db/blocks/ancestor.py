@@ -16,7 +16,6 @@ Source: A.10 of the storage contract, and the migrations of the block server of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -37,12 +36,13 @@ from sqlalchemy import (
 )
 
 from meteorpi_db.dialects.choice import parse_db_path
+from meteorpi_db.dialects.libpq import url_of_dsn
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError, NotFoundError, UnavailableError
 
 DEFAULT_QUOTAS: Final = frozenset({16 << 20, 2 << 30})
 """What everybody had by default in the first two revisions; it was nobody's decision."""
 
-_DRIVER: Final = re.compile(r"(?<=^postgresql)\+\w+(?=:)")
+_TABLES: Final = frozenset({"users", "prefixes"})
 _USERS: Final = ("user_id", "max_quota", "download_traffic")
 
 
@@ -78,17 +78,17 @@ def read_ancestor(db_url: str, today: date, password: str | None = None) -> Ance
     """Read the database at `db_url`, the option ``psql-dsn`` of the block server.
 
     Args:
-        db_url: of PostgreSQL.
+        db_url: of PostgreSQL, as URL or in the words of libpq.
         password: in place of one in the URL.
         today: the present date of UTC; older revisions do not say of which month their traffic is.
 
     Raises:
-        InvalidDocumentError: that is no URL of such a database.
+        InvalidDocumentError: that names no such database.
         ConfigurationError: the driver is not installed; says how to install it.
         NotFoundError: it is none of the block server.
         UnavailableError: it cannot be reached or read.
     """
-    url = parse_db_path(_DRIVER.sub("", db_url, count=1).replace("postgres://", "postgresql://", 1))
+    url = parse_db_path(url_of_dsn(db_url))
     if url.drivername != "postgresql+psycopg":
         raise InvalidDocumentError("a database of the block server is one of PostgreSQL")
     if password is not None:
@@ -108,9 +108,19 @@ def read_ancestor(db_url: str, today: date, password: str | None = None) -> Ance
         engine.dispose()
 
 
+def is_ancestor(connection: Connection, found: Inspector) -> bool:
+    """Whether a database has the tables of the block server, and there are prefixes in them."""
+    if not set(found.get_table_names()) >= _TABLES:
+        return False
+    present = {each["name"] for each in found.get_columns("prefixes")}
+    if not {"name", "user_id"} <= present:
+        return False
+    return bool(connection.execute(select(column("name")).select_from(table("prefixes")).limit(1)).first())
+
+
 def _read(connection: Connection, today: date) -> AncestorContents:
     found = inspect(connection)
-    if not {"users", "prefixes"} <= set(found.get_table_names()):
+    if not set(found.get_table_names()) >= _TABLES:
         raise NotFoundError("that database is none of the block server: it has no tables users and prefixes")
     rows = _rows(connection, found, "users", *_USERS)
     owned = _rows(connection, found, "prefixes", "name", "user_id")

@@ -24,6 +24,9 @@ from meteorpi_model.errors import InvalidDocumentError, NotFoundError, Unavailab
 if TYPE_CHECKING:
     from meteorpi_db.filestore.s3.bucket import Bucket
 
+_PREFIX: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The name that the block server gives to a prefix, and to its directory."""
+
 _TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
 """What the block server leaves in a directory when it is killed while it copies."""
 
@@ -109,6 +112,20 @@ class _Directory(SourceObjects):
         with _readable(path), path.open("rb") as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 yield chunk
+
+
+def holds_ancestor_objects(root: Path) -> bool:
+    """Whether in a directory there is one of a prefix of the block server.
+
+    Raises:
+        UnavailableError: it cannot be listed.
+    """
+    try:
+        return any(_PREFIX.fullmatch(each.name) and each.is_dir() for each in root.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UnavailableError(f"{root} cannot be read: {error.strerror}") from error
 
 
 def is_left_over(key: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -96,6 +97,22 @@ def read_size(text: str) -> int:
     return size
 
 
+@dataclass(frozen=True)
+class Unset:
+    """A limit that is taken back, so that the default counts again."""
+
+
+def read_quota(text: str) -> int | Unset:
+    """A limit in bytes as `read_size` reads it, also 0, or ``default`` for none of its own.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text == "default":
+        return Unset()
+    return 0 if text == "0" else read_size(text)
+
+
 class _Parameter(click.ParamType[Any]):
     def __init__(self, name: str, read: Callable[[str], object]) -> None:
         self.name = name
@@ -118,3 +135,4 @@ TYPE = _Parameter("type", NSString.from_string)
 CONSTRAINT = _Parameter("condition", read_constraint)
 REGION = _Parameter("corners", read_region)
 SIZE = _Parameter("size", read_size)
+QUOTA = _Parameter("limit", read_quota)
