@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
@@ -123,6 +123,12 @@ class Backend(ABC):
         """Have the numbers that rows of `table` are given from now on begin above `highest`, at least 1.
 
         For rows that were inserted with their numbers; whether it can be undone depends on the engine.
+        """
+
+    def hold_tables(self, connection: Connection, tables: Sequence[Table]) -> None:  # noqa: B027
+        """Keep everybody else away from `tables`, which exist, until the transaction of `connection` ends.
+
+        Nothing to do where a transaction that changes tables is alone, or is refused while they are in use.
         """
 
     def index_statements(self, index: Index) -> Iterator[tuple[str, Executable]]:

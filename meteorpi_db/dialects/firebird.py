@@ -135,6 +135,7 @@ class FirebirdBackend(Backend):
             with directory_lock(self.embedded_path.parent):
                 yield
             return
+        engine.dispose()  # an idle connection holds the tables that it has used, and this one stays open
         with engine.connect() as connection:
             connection.detach()
             _ensure_lock_row(connection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -153,6 +153,12 @@ class PostgresqlBackend(Backend):
     def add_column_clause(self) -> str:
         """As the standard has it."""
         return "ADD COLUMN"
+
+    def hold_tables(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """LOCK TABLE, in its strictest mode: who reads one has to wait, too."""
+        quote = connection.dialect.identifier_preparer.quote
+        names = ", ".join(quote(table.name) for table in tables)
+        connection.execute(text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
 
     def advance_identity(self, connection: Connection, table: Table, highest: int) -> None:
         """Set the sequence that the column owns."""

@@ -6,6 +6,7 @@ rest of its step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, MetaData, Table, inspect, text
@@ -50,6 +51,12 @@ class SchemaEditor:
                 self.connection.execute(DropTable(table))
                 self._settle()
 
+    def drop_table(self, table: Table) -> None:
+        """Drop `table` with its indices and rows."""
+        if inspect(self.connection).has_table(table.name):
+            self.connection.execute(DropTable(table))
+            self._settle()
+
     def add_column(
         self,
         table_name: str,
@@ -73,6 +80,14 @@ class SchemaEditor:
         self.connection.exec_driver_sql(f"ALTER TABLE {quoted} {clause} {specification}")
         self._settle()
 
+    def drop_column(self, table_name: str, name: str) -> None:
+        """Drop a column that no index and no key has."""
+        if name not in {found["name"] for found in inspect(self.connection).get_columns(table_name)}:
+            return
+        quote = self.connection.dialect.identifier_preparer.quote
+        self.connection.exec_driver_sql(f"ALTER TABLE {quote(table_name)} DROP {quote(name)}")
+        self._settle()
+
     def create_index(self, index: Index) -> None:
         """Create `index`, in each direction that the engine needs it."""
         assert index.table is not None
@@ -81,6 +96,21 @@ class SchemaEditor:
             if name not in present:
                 self.connection.execute(statement)
         self._settle()
+
+    def drop_index(self, index: Index) -> None:
+        """Drop `index`, in each direction that it was created for."""
+        assert index.table is not None
+        present = {found["name"] for found in inspect(self.connection).get_indexes(index.table.name)}
+        quote = self.connection.dialect.identifier_preparer.quote
+        for name, _ in self._backend.index_statements(index):
+            if name in present:
+                self.connection.exec_driver_sql(f"DROP INDEX {quote(name)}")
+        self._settle()
+
+    def hold(self, tables: Sequence[Table]) -> None:
+        """Keep everybody else away from `tables` until the transaction ends, where that takes something."""
+        if tables:
+            self._backend.hold_tables(self.connection, tables)
 
     def execute(self, statement: Executable) -> None:
         """Run a statement that changes data."""

@@ -7,9 +7,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, func, insert, inspect, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+)
 
 from meteorpi_db import tables
 from meteorpi_db.connections import Transactions
@@ -35,6 +47,9 @@ schema_step = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("description", ExactText(DESCRIPTION_LENGTH), nullable=False),
     Column("applied_at", BigInteger, nullable=False),
+    # The oldest version whose software works with this one; none where nothing older does. Databases that no
+    # step has been made in for long lack the column.
+    Column("oldest_for", Integer),
 )
 
 
@@ -53,6 +68,29 @@ class SchemaChange:
     backup: Path | None = None
 
 
+class SchemaState(NamedTuple):
+    """What a database says about its schema.
+
+    Attributes:
+        version: 0 for none.
+        oldest_for: the oldest version whose software works with it.
+    """
+
+    version: int
+    oldest_for: int
+
+
+def schema_state(connection: Connection) -> SchemaState:
+    """The version of the schema in the database, and whose software works with it."""
+    version = schema_version(connection)
+    columns = inspect(connection).get_columns(schema_step.name) if version else []
+    oldest = None
+    if any(column["name"] == schema_step.c.oldest_for.name for column in columns):
+        statement = select(schema_step.c.oldest_for).where(schema_step.c.version == version)
+        oldest = connection.execute(statement).scalar()
+    return SchemaState(version, version if oldest is None else oldest)
+
+
 def schema_version(connection: Connection) -> int:
     """The version of the schema in the database; 0 when it has none."""
     if not inspect(connection).has_table(schema_step.name):
@@ -65,7 +103,8 @@ def ensure_schema(
 ) -> SchemaChange:
     """Create a missing schema, or carry an older one forward.
 
-    Several processes may do this at once: one does the work, the others wait for it.
+    Several processes may do this at once: one does the work, the others wait for it. A newer schema is left
+    as it is where this software tolerates all that was added.
 
     Args:
         transactions: of the database.
@@ -80,15 +119,13 @@ def ensure_schema(
     backend = transactions.backend
     may_create = backend.embedded_path is not None if create is None else create
     if not backend.exists():
-        _check(0, schema, may_create, backend.label)
+        _check(SchemaState(0, 0), schema, may_create, backend.label)
         backend.create()
-    version = _version_in(transactions)
-    _check(version, schema, may_create, backend.label)
-    if version == schema.version:
+    version = _usable_version(transactions, schema, may_create)
+    if version >= schema.version:
         return SchemaChange(version, version)
     with backend.schema_lock(transactions.engine):
-        version = _version_in(transactions)
-        _check(version, schema, may_create, backend.label)
+        version = _usable_version(transactions, schema, may_create)
         return _change(transactions, version, schema)
 
 
@@ -104,7 +141,7 @@ def drop_schema(transactions: Transactions) -> None:
     if not backend.schema_in_transaction:
         raise ConfigurationError(f"the tables of {backend.label} cannot be removed: drop the whole database")
     with backend.schema_lock(transactions.engine):
-        _patiently(transactions, _drop)
+        patiently(transactions, _drop)
     logger.info("schema dropped")
 
 
@@ -117,13 +154,18 @@ def _drop(editor: SchemaEditor) -> None:
     editor.drop_all(_history_metadata)
 
 
-def _version_in(transactions: Transactions) -> int:
+def _usable_version(transactions: Transactions, schema: Schema, may_create: bool) -> int:
     with transactions.reading() as connection:
-        return schema_version(connection)
+        version = schema_version(connection)
+        # Looked at only when it matters: this is done whenever a database is opened.
+        state = SchemaState(version, version) if version <= schema.version else schema_state(connection)
+    _check(state, schema, may_create, transactions.backend.label)
+    return version
 
 
-def _check(version: int, schema: Schema, may_create: bool, label: str) -> None:
-    if version > schema.version:
+def _check(state: SchemaState, schema: Schema, may_create: bool, label: str) -> None:
+    version = state.version
+    if state.oldest_for > schema.version:
         raise SchemaVersionError(
             f"the database {label} has schema version {version}, but this software knows only versions up to"
             f" {schema.version}: install the newer software again, or restore a backup"
@@ -134,11 +176,13 @@ def _check(version: int, schema: Schema, may_create: bool, label: str) -> None:
 
 def _change(transactions: Transactions, version: int, schema: Schema) -> SchemaChange:
     if version == 0:
-        _make(transactions, schema.version, "created in its present shape", _creation_of(schema))
+        creation = _creation_of(schema)
+        oldest = schema.oldest_for(schema.version)
+        make_step(transactions, schema.version, "created in its present shape", creation, oldest)
         return SchemaChange(version, schema.version)
-    backup = _back_up(transactions, version) if version < schema.version else None
+    backup = back_up(transactions, version) if version < schema.version else None
     for reached, step in schema.steps_after(version):
-        _make(transactions, reached, step.description, step.upgrade)
+        make_step(transactions, reached, step.description, step.upgrade, schema.oldest_for(reached))
     return SchemaChange(version, schema.version, backup)
 
 
@@ -152,20 +196,36 @@ def _creation_of(schema: Schema) -> Callable[[SchemaEditor], None]:
     return create
 
 
-def _make(
-    transactions: Transactions, version: int, description: str, change: Callable[[SchemaEditor], None]
+def make_step(
+    transactions: Transactions,
+    version: int,
+    description: str,
+    change: Callable[[SchemaEditor], None],
+    oldest_for: int,
 ) -> None:
-    """Make `change` and note it."""
+    """Make `change`, which leads to `version` from below or from above, and note it.
+
+    Args:
+        transactions: of a database whose schema nobody else changes meanwhile.
+        version: the one that the database has then.
+        description: of the way there.
+        change: see :class:`Step`.
+        oldest_for: see :class:`SchemaState`.
+    """
 
     def make(editor: SchemaEditor) -> None:
+        if inspect(editor.connection).has_table(schema_step.name):
+            editor.add_column(schema_step.name, schema_step.c.oldest_for.name, schema_step.c.oldest_for.type)
         change(editor)
-        _record(editor.connection, version, description)
+        editor.execute(delete(schema_step).where(schema_step.c.version > version))
+        if schema_version(editor.connection) < version:
+            _record(editor.connection, version, description, oldest_for)
 
-    _patiently(transactions, make)
+    patiently(transactions, make)
     logger.info("schema changed version=%d change=%s", version, description)
 
 
-def _patiently(transactions: Transactions, change: Callable[[SchemaEditor], None]) -> None:
+def patiently(transactions: Transactions, change: Callable[[SchemaEditor], None]) -> None:
     """Make `change`, waiting a bounded time for tables that other processes have in use."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -181,19 +241,17 @@ def _patiently(transactions: Transactions, change: Callable[[SchemaEditor], None
             return
 
 
-def _record(connection: Connection, version: int, description: str) -> None:
-    applied_at = utc_datetime_to_milliseconds(now())
-    connection.execute(
-        insert(schema_step).values(version=version, description=description, applied_at=applied_at)
-    )
+def _record(connection: Connection, version: int, description: str, oldest_for: int) -> None:
+    row = {"version": version, "description": description, "oldest_for": oldest_for}
+    connection.execute(insert(schema_step).values(**row, applied_at=utc_datetime_to_milliseconds(now())))
 
 
-def _back_up(transactions: Transactions, version: int) -> Path | None:
-    """Copy an embedded database to a file beside it; servers have backups of their own."""
+def back_up(transactions: Transactions, version: int) -> Path | None:
+    """Copy an embedded database of `version` to a file beside it; servers have backups of their own."""
     path = transactions.backend.embedded_path
     if path is None:
         return None
     target = path.with_name(f"{path.name}.version-{version}.{now():%Y%m%dT%H%M%S.%fZ}.backup")
     transactions.backend.back_up(transactions.engine, target)
-    logger.info("database backed up before upgrade file=%s", target)
+    logger.info("database backed up before its schema changes file=%s", target)
     return target
