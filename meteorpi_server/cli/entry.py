@@ -38,6 +38,7 @@ EXIT_INTERRUPTED: Final = 130
 COMMANDS: Final[Mapping[str, str]] = {
     "init": "init",
     "deploy": "installing",
+    "schema": "schema",
     "doctor": "doctor.command",
     "settings": "settings",
     "serve": "running",
@@ -67,6 +68,9 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 """Each command and the module below this package that holds it, as a function of the command's name."""
 
+ALIASES: Final[Mapping[str, str]] = {"blocks": "block"}
+"""Other names of commands, which no list shows."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
@@ -77,6 +81,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"meteorpi_server.cli.{COMMANDS[cmd_name]}")
