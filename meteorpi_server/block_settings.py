@@ -59,3 +59,19 @@ class BlockSettings(ArchiveSettings):
     )
     block_append_only: bool = setting(False, "never change or remove a block")
     block_retain_days: int = setting(0, "never change or remove a block that is younger; 0: none is kept so")
+    block_metrics_access: str = setting(
+        "admin",
+        "who may see the metrics of blocks: accounts of administrators, who shows a secret, or everybody",
+        choices=("admin", "secret", "open"),
+    )
+    block_metrics_secret: str = setting(
+        "", "what who collects them sends behind Authorization: Bearer", is_secret=True
+    )
+    block_metrics_port: int = setting(
+        0,
+        "TCP port for the metrics of blocks alone, each further process at the next; 0: none",
+        maximum=65535,
+    )
+    metrics_dir: str = setting(
+        "", "directory in which processes of this node share what they count; empty: beside the file store"
+    )

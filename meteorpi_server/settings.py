@@ -67,6 +67,10 @@ class Settings(StandaloneSettings):
         heading="Log",
     )
     log_format: str = setting("text", "json writes one JSON object a line", choices=("text", "json"))
+    logging_config: str = setting(
+        "", "JSON file that says where log lines go, as Python's logging.config.dictConfig takes it"
+    )
+    trace_lines: int = setting(10, "lines of what uses most memory that SIGUSR2 writes", minimum=1)
 
     @classmethod
     def load(cls, environ: Mapping[str, str], path: Path | str | None = None) -> Settings:
