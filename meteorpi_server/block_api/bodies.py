@@ -33,7 +33,7 @@ def incoming_body(request: Request, most_bytes: int) -> Incoming:
         InvalidDocumentError: length or digests cannot be read.
         LengthRequired: the web server cannot tell where a body without a length ends.
     """
-    request.max_content_length = most_bytes
+    request.max_content_length = most_bytes + 1  # the limit is inclusive, the framework's is not for chunks
     is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
     size = None if is_chunked else _announced_size(request)
     if is_chunked and not request.environ.get("wsgi.input_terminated"):
