@@ -19,7 +19,7 @@ from meteorpi_model.errors import UnavailableError
 
 CHANNEL: Final = "meteorpi_block"
 
-_WAIT_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 0.25
 
 
 def can_notify(transactions: Transactions) -> bool:
@@ -40,7 +40,7 @@ def heard(transactions: Transactions) -> Generator[str | None, None, None]:
     """What is said from now on, over a connection outside the pool, closed with this.
 
     Gives:
-        None as soon as nothing is missed any more, then what is said, and None every second in between.
+        None as soon as nothing is missed any more, then what is said, and None often in between.
 
     Raises:
         UnavailableError: the connection broke, or there is none.

@@ -17,7 +17,7 @@ logger = logging.getLogger("meteorpi.block.events")
 MOST_WAITING: Final = 10_000
 """More prefixes do not wait to be told of; whoever listens to the others finds out when it looks."""
 
-_PAUSE_SECONDS: Final = 5.0
+PAUSE_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 10.0
 
 
@@ -29,7 +29,7 @@ class Publisher:
         pause_seconds: how much later.
     """
 
-    def __init__(self, send: Callable[[Sequence[str]], None], pause_seconds: float = _PAUSE_SECONDS) -> None:
+    def __init__(self, send: Callable[[Sequence[str]], None], pause_seconds: float = PAUSE_SECONDS) -> None:
         self._send = send
         self._pause_seconds = pause_seconds
         self._changed = threading.Condition()

@@ -11,6 +11,7 @@ from typing import Final
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import PubSub
 from redis.retry import Retry
 
 from meteorpi_model.errors import ConfigurationError, UnavailableError
@@ -21,9 +22,9 @@ from meteorpi_server.block_events.subscribing import Subscription, Words
 CHANNEL: Final = "meteorpi:block:events"
 SOCKET_SECONDS: Final = 2.0
 FAILING_SECONDS: Final = 5.0
-"""How often listeners look by themselves while Redis does not answer."""
+"""How long a Redis that does not answer is left alone; listeners look by themselves so often meanwhile."""
 
-_WAIT_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 0.25
 
 
 class RedisBroker(EventBroker):
@@ -32,7 +33,7 @@ class RedisBroker(EventBroker):
     Args:
         url: ``redis://host:port/database``, ``rediss://`` with TLS or ``unix://path``; may hold a password.
         socket_seconds: how long Redis may take for a connection, and for an answer.
-        failing_seconds: how often listeners look by themselves while it does not answer.
+        failing_seconds: see `FAILING_SECONDS`.
 
     Raises:
         ConfigurationError: the URL cannot be read.
@@ -54,7 +55,7 @@ class RedisBroker(EventBroker):
             # What is wrong is not repeated: there may be a password in it.
             raise ConfigurationError("the URL of Redis must be redis://, rediss:// or unix://") from error
         self._failing_seconds = failing_seconds
-        self._publisher = Publisher(self._publish)
+        self._publisher = Publisher(self._publish, failing_seconds)
         self._subscription: Subscription | None = None
 
     @property
@@ -75,7 +76,7 @@ class RedisBroker(EventBroker):
     def listen(self, wake: Wake) -> None:
         """See :meth:`EventBroker.listen`."""
         self.rest()
-        self._subscription = Subscription(self._heard, wake)
+        self._subscription = Subscription(self._heard, wake, self._failing_seconds)
 
     def rest(self) -> None:
         """See :meth:`EventBroker.rest`."""
@@ -105,7 +106,7 @@ class RedisBroker(EventBroker):
             saying.execute()
 
     def _heard(self) -> Words:
-        with _failing_as_ours(), closing(self._client.pubsub()) as hearing:
+        with _failing_as_ours(), closing(self._pubsub()) as hearing:
             hearing.subscribe(CHANNEL)
             while True:
                 message = hearing.get_message(timeout=_WAIT_SECONDS)
@@ -113,6 +114,10 @@ class RedisBroker(EventBroker):
                     yield None
                 elif message["type"] == "message":
                     yield message["data"].decode("ascii", "replace")
+
+    def _pubsub(self) -> PubSub:
+        found: PubSub = self._client.pubsub()  # type: ignore[no-untyped-call]  # of the library
+        return found
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from meteorpi_server.block_events.base import Wake
 
 logger = logging.getLogger("meteorpi.block.events")
 
-_PAUSE_SECONDS: Final = 2.0
+PAUSE_SECONDS: Final = 2.0
 _END_SECONDS: Final = 10.0
 
 Words: TypeAlias = Generator[str | None, None, None]
@@ -34,7 +34,7 @@ class Subscription:
     """
 
     def __init__(
-        self, connect: Callable[[], Words], wake: Wake, pause_seconds: float = _PAUSE_SECONDS
+        self, connect: Callable[[], Words], wake: Wake, pause_seconds: float = PAUSE_SECONDS
     ) -> None:
         self._connect = connect
         self._wake = wake
