@@ -24,8 +24,8 @@ from meteorpi_db.filestore import Digests, FileStore
 from meteorpi_model.errors import MeteorError, TrafficReachedError
 from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
 from meteorpi_server.block_api.traffic import TrafficMeter
-from meteorpi_server.block_events import EventBroker, EventHub, HubLimits, open_broker
 from meteorpi_server.block_api.transfers import Transfers
+from meteorpi_server.block_events import EventBroker, EventHub, HubLimits, open_broker
 from meteorpi_server.context import current_request_id
 from meteorpi_server.metrics import Memo
 from meteorpi_server.settings import Settings
@@ -177,7 +177,7 @@ class BlockService:
         return limits.monthly_traffic_bytes
 
     def keep_up(self) -> None:
-        """Remove the bytes of what was replaced or removed, and forget uploads and events whose time is over."""
+        """Remove the bytes of what was replaced or removed; forget uploads and events whose time is over."""
         self._log.forget_old()
         sweeping.sweep_released(self._db.transactions, self.store, self._db.clock())
         sweeping.sweep_uploads(self._db.transactions, self.store, self._db.clock())
