@@ -28,6 +28,7 @@ from meteorpi_db.blocks.rows import ObjectRow
 from meteorpi_db.blocks.tables import block_account, block_object
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import ContentFacts, FileStore
+from meteorpi_db.filestore.pacing import Pace, StoppedError
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import ConflictError, IncompleteBodyError, MeteorError, NotFoundError
 from meteorpi_model.values import Clock
@@ -50,6 +51,7 @@ class AncestorReport:
         objects, object_bytes: that were copied.
         present: number of objects that were here already.
         troubles: name of an object or prefix, and why it could not be taken.
+        is_interrupted: whether it was asked to end before everything was looked at.
     """
 
     accounts: int = 0
@@ -59,16 +61,19 @@ class AncestorReport:
     object_bytes: int = 0
     present: int = 0
     troubles: list[tuple[str, str]] = field(default_factory=list)
+    is_interrupted: bool = False
 
     @property
     def is_complete(self) -> bool:
         """Whether everything is here."""
-        return not self.troubles
+        return not self.troubles and not self.is_interrupted
 
     def as_dict(self) -> dict[str, object]:
         """For people and scripts."""
         listed = [{"name": name, "reason": reason} for name, reason in self.troubles]
-        return {**vars(self), "troubles": listed, "complete": self.is_complete}
+        facts = {name: value for name, value in vars(self).items() if name != "is_interrupted"}
+        told = {"interrupted": self.is_interrupted, "complete": self.is_complete}
+        return {**facts, "troubles": listed, **told}
 
 
 class AncestorImport:
@@ -79,15 +84,22 @@ class AncestorImport:
         store: the node's contents.
         clock: tells the time.
         progress: told how far it is.
+        pace: how fast objects are read, and what ends the run; None for as fast as can be.
     """
 
     def __init__(
-        self, transactions: Transactions, store: FileStore, clock: Clock, progress: Progress | None = None
+        self,
+        transactions: Transactions,
+        store: FileStore,
+        clock: Clock,
+        progress: Progress | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._transactions = transactions
         self._store = store
         self._clock = clock
         self._progress = progress
+        self._pace = pace or Pace()
 
     def run(self, ancestor: AncestorContents, objects: SourceObjects | None) -> AncestorReport:
         """Take everything; accounts first, since objects are counted to them.
@@ -100,12 +112,16 @@ class AncestorImport:
         for name, user_id in sorted(ancestor.prefixes.items()):
             self._take_prefix(name, account_id_of(user_id), report)
         if objects is not None:
-            self._take_objects(objects, report)
+            try:
+                self._take_objects(objects, report)
+            except StoppedError:
+                report.is_interrupted = True
         return report
 
     def _take_objects(self, objects: SourceObjects, report: AncestorReport) -> None:
         looked_at = 0
         for found in objects.listing():
+            self._pace.take(0)  # an object that is here already costs nothing, and may be the last
             self._take_object(objects, found, report)
             looked_at += found.size
             if self._progress is not None:
@@ -175,13 +191,14 @@ class AncestorImport:
         if found.size != row.size:
             return True
         digest = hashlib.sha256()
-        for chunk in objects.reading(found.key):
+        for chunk in self._pace.through(objects.reading(found.key)):
             digest.update(chunk)
         return digest.hexdigest() != row.sha256
 
     def _copy(self, objects: SourceObjects, found: SourceObject, upload: Upload) -> bool:
         content_id = uuid4()
-        facts = self._store.put(content_id, _exactly(objects.reading(found.key), found.size), size=found.size)
+        chunks = _exactly(self._pace.through(objects.reading(found.key)), found.size)
+        facts = self._store.put(content_id, chunks, size=found.size)
         modified = utc_datetime_to_milliseconds(found.modified)
         is_used = False
         try:

@@ -6,7 +6,6 @@ Source: K-101 of the storage contract.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from meteorpi_db import MeteorDatabase
@@ -38,12 +37,6 @@ def make_block_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:
     block_api.add_routes(meteor_app, url_path=f"{path}/api/v0")
     node_api.add_routes(meteor_app, url_path=path)
     return meteor_app
-
-
-def with_room_for_blocks(settings: Settings) -> Settings:
-    """The same for a server whose largest request is an object."""
-    most = max(settings.max_upload_bytes, settings.block_max_body_bytes)
-    return dataclasses.replace(settings, max_upload_bytes=most)
 
 
 def require_taken_over(db: MeteorDatabase, settings: Settings) -> None:

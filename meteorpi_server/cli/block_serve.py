@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import click
 
-from meteorpi_server.block_serving.application import make_block_app
 from meteorpi_server.block_serving.names import FILE_SUFFIX, OPTIONS, SPELLINGS
 from meteorpi_server.cli.block_setup import BlockSetup
 from meteorpi_server.cli.concealing import conceal_secrets
@@ -69,6 +68,8 @@ def serve(setup: BlockSetup, output: Output, file: Path | None, **given: str | N
     /etc/qabel.yaml, ~/.qabel.yaml and qabel.yaml here, and beside them in invoke.yaml. What is not said there
     is as the settings of the node say. Prints the address when it is open.
     """
+    from meteorpi_server.block_serving.application import make_block_app  # other commands need no routes
+
     conceal_secrets()
     own = BlockSetup(setup, file or setup.file, given, is_server=True)
     settings = own.settings

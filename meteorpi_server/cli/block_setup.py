@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_server.block_serving.application import with_room_for_blocks
 from meteorpi_server.block_serving.logs import LogChoice, add_log_file, read_log_choice
 from meteorpi_server.block_serving.names import OPTIONS
 from meteorpi_server.block_serving.reading import (
@@ -106,11 +105,15 @@ class BlockSetup(Setup):
             values["file_store"] = NO_CONTENTS  # what keeps blocks alone has no recordings
         if self._is_server:
             values = {"host": DEFAULT_HOST, "port": DEFAULT_PORT} | _chosen(node, "host", "port") | values
-        names = {given.place: declared[name].variable for name, given in said.items() if not given.is_option}
+        names: dict[str, str] = {}
+        for name, given in said.items():
+            if not given.is_option:
+                others = f"{names[given.place]}, " if given.place in names else ""
+                names[given.place] = others + declared[name].variable
         settings = dataclasses.replace(node.settings, **values)
         return dataclasses.replace(
             node,
-            settings=with_room_for_blocks(settings) if self._is_server else settings,
+            settings=_with_room_for_blocks(settings) if self._is_server else settings,
             origins=origins,
             aliases={**names, **dict.fromkeys(self.sayings.ignored, "")},
         )
@@ -150,3 +153,9 @@ class BlockSetup(Setup):
 def _chosen(node: Loaded, *names: str) -> dict[str, Any]:
     """Settings that are not defaults."""
     return {name: getattr(node.settings, name) for name in names if name in node.origins}
+
+
+def _with_room_for_blocks(settings: Settings) -> Settings:
+    """The same for a server whose largest request is an object."""
+    most = max(settings.max_upload_bytes, settings.block_max_body_bytes)
+    return dataclasses.replace(settings, max_upload_bytes=most)
