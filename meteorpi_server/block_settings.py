@@ -48,6 +48,9 @@ class BlockSettings(ArchiveSettings):
     block_quota_default: int = setting(2 << 30, "bytes that a local account may keep")
     block_traffic_default: int = setting(20 << 30, "bytes that may be read of a local account in a month")
     block_max_body_bytes: int = setting(2 << 30, "largest block in one request, in bytes", minimum=1)
+    block_upload_keep_hours: int = setting(
+        24, "how long an upload can be gone on with after its last byte", minimum=1
+    )
     block_metafile_growth_bytes: int = setting(
         150 << 10, "an object that is no block may grow by less than this when the quota is reached"
     )

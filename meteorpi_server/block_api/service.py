@@ -20,6 +20,7 @@ from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.blocks.quota import QuotaRule
 from meteorpi_db.blocks.register import BlockRegister
+from meteorpi_db.blocks.resuming import ResumableUploads
 from meteorpi_db.filestore import Digests, FileStore
 from meteorpi_model.errors import MeteorError, TrafficReachedError
 from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
@@ -61,6 +62,7 @@ class BlockService:
         store: where bytes are.
         traffic: counts what is read.
         transfers: turns at the store.
+        uploads: those that take several requests.
         memo: answers that are costly to get.
         events: those who listen.
 
@@ -86,6 +88,14 @@ class BlockService:
         self.register = BlockRegister(db.transactions, db.clock)
         self.traffic = TrafficMeter(self.register)
         self.transfers = Transfers(settings.block_transfers, settings.block_transfer_wait_seconds)
+        self.uploads = ResumableUploads(
+            db.transactions,
+            self.store,
+            db.clock,
+            keep_hours=settings.block_upload_keep_hours,
+            most_bytes=settings.block_max_body_bytes,
+            turn=self.transfers.writes.one,
+        )
         self.memo = Memo()
         self._log = EventLog(db.transactions, db.clock)
         broker = events or open_broker(settings.block_events, db.transactions)
