@@ -10,7 +10,8 @@ Source: part E of the storage contract.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -69,12 +70,14 @@ class Piece:
     Attributes:
         offset: where its bytes go.
         chunks: the bytes; raises when they are cut off.
+        size: how many they are said to be, None when that is not known.
         length: of the whole upload, when it says that now.
         checksum: of its bytes, None for none.
     """
 
     offset: int
     chunks: Iterable[bytes]
+    size: int | None = None
     length: int | None = None
     checksum: Checksum | None = None
 
@@ -88,6 +91,7 @@ class ResumableUploads:
         clock: tells the time.
         keep_hours: how long an upload is kept after its last byte.
         most_bytes: of an object.
+        turn: is entered while something is written to the store.
         patience: how long is waited for others at the same upload.
     """
 
@@ -99,6 +103,7 @@ class ResumableUploads:
         *,
         keep_hours: int = KEEP_HOURS,
         most_bytes: int = MOST_BYTES,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
         patience: Patience | None = None,
     ) -> None:
         self._transactions = transactions
@@ -106,6 +111,7 @@ class ResumableUploads:
         self._clock = clock
         self._keep = keep_hours * 3600 * 1000
         self._most_bytes = most_bytes
+        self._turn = turn
         self._patience = patience or Patience()
         self._locks = UploadLocks(transactions, clock, self._keep, self._patience)
 
@@ -207,18 +213,17 @@ class ResumableUploads:
         return self._transactions.write(lambda c: uploads.set_length(c, row, length, terms, self._now()))
 
     def _append(self, row: UploadRow, lock: HeldLock, offset: int, piece: Piece, terms: Terms) -> int:
+        self._require_size(offset + (piece.size or 0), row)
         chunks: Iterable[bytes] = lock.kept(piece.chunks)
         if piece.checksum is not None:
             chunks = proved(chunks, piece.checksum, self._store)
         for group in gathered(chunks, self._patience.monotonic):
             end = offset + len(group)
-            if row.plan.length is not None and end > row.plan.length:
-                raise TooLargeError(f"the upload is said to have {row.plan.length} bytes")
-            self._require_size(end)
+            self._require_size(end, row)
             if row.plan.length is None:
                 self._transactions.write(lambda c, size=end: uploads.resize(c, row, size, terms, self._now()))  # type: ignore[misc]
             lock.keep()
-            with lock.working():
+            with lock.working(), self._turn():
                 offset = self._store.parts(row.content_id).append(offset, [group])
         return offset
 
@@ -240,7 +245,7 @@ class ResumableUploads:
         return Progress(row=self._locks.find(row.plan.upload.upload_id), offset=offset, stored=stored)
 
     def _finish(self, row: UploadRow, lock: HeldLock, size: int, terms: Terms) -> Stored:
-        with lock.working():
+        with lock.working(), self._turn():
             facts: StoredContent = self._store.parts(row.content_id).finish(size, row.plan.digests)
         lock.keep()
         return self._transactions.write(
@@ -265,7 +270,9 @@ class ResumableUploads:
         except MeteorError as error:
             logger.warning("spare content stays for now content_id=%s reason=%s", row.content_id.hex, error)
 
-    def _require_size(self, size: int) -> None:
+    def _require_size(self, size: int, row: UploadRow | None = None) -> None:
+        if row is not None and row.plan.length is not None and size > row.plan.length:
+            raise TooLargeError(f"the upload is said to have {row.plan.length} bytes", limit=row.plan.length)
         if size > self._most_bytes:
             raise TooLargeError(f"an object is at most {self._most_bytes} bytes", limit=self._most_bytes)
 

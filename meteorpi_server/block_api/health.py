@@ -61,7 +61,7 @@ def show_info() -> ResponseReturnValue:
         read_policy=service.settings.block_read_policy,
         append_only=service.settings.block_append_only,
         retain_days=service.settings.block_retain_days,
-        features=["conditions", "digests", "listing", "ranges"],
+        features=["conditions", "digests", "listing", "ranges", "resumable-uploads"],
     )
 
 
