@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DB ?= sqlite
 WORKERS ?= 2
 SOURCES := meteorpi_model meteorpi_db meteorpi_client meteorpi_server tests tools benches wsgi setup.py
-DEV_EXTRAS := dev,archive,firebird,postgresql,redis,s3,fastcgi,images,demo,pandas
+DEV_EXTRAS := dev,archive,firebird,postgresql,redis,s3,s3-fast,fastcgi,images,demo,pandas
 
 .PHONY: help venv demo test lint format bench docs conformance clean
 

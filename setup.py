@@ -24,6 +24,7 @@ EXTRAS = {
         "boto3>=1.36",
         "botocore>=1.36",  # comes with it; its errors have to be known
     ],
+    "s3-fast": ["obstore>=0.8"],  # reads from S3 faster
     "yaml": ["pyyaml>=6"],  # configuration files of the block server that blocks replace
     "redis": ["redis>=5"],  # what the processes and machines of a node share beside the database
     "apache": ["mod-wsgi>=5"],

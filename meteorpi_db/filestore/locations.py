@@ -38,7 +38,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 _SHOWN_OPTIONS = frozenset(
     {"layout", "durability", "mode", "dir_mode", "min_free", "limit", "endpoint", "region", "addressing"}
     | {"storage_class", "encryption", "ca", "credentials", "profile", "connect_timeout", "read_timeout"}
-    | {"attempts", "pool", "part_size", "parallel", "conditional", "checksums"}
+    | {"attempts", "pool", "part_size", "parallel", "conditional", "checksums", "client"}
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from meteorpi_db.filestore import CHUNK_BYTES, FileStore
@@ -42,7 +44,17 @@ class TestMoto(S3Contract):
         return prepared(moto_server)
 
 
-def prepared(server: ObjectServer) -> FileStore:
-    store = S3FileStore(server.options(server.make_bucket(), prefix="nodes/first", **SMALL_PARTS))
+@pytest.mark.contract("S-101", "issue-5/backends")
+class TestCompiledReader(S3Contract):
+    """The same with a compiled client for reading."""
+
+    @pytest.fixture
+    def store(self, moto_server: ObjectServer) -> FileStore:
+        return prepared(moto_server, client="obstore")
+
+
+def prepared(server: ObjectServer, **options: Any) -> FileStore:
+    chosen = {"prefix": "nodes/first", **SMALL_PARTS, **options}
+    store = S3FileStore(server.options(server.make_bucket(), **chosen))
     store.prepare()
     return store

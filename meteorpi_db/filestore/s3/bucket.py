@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from botocore.exceptions import ClientError
@@ -29,7 +29,6 @@ from meteorpi_db.filestore.s3.options import S3Options
 from meteorpi_model.errors import NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
@@ -73,6 +72,16 @@ class ListedObject:
     modified: datetime
 
 
+class Body(Protocol):
+    """As much of a binary stream as reading an object needs."""
+
+    def read(self, most: int, /) -> bytes:
+        """The next 1 to `most` bytes, none at the end."""
+
+    def close(self) -> None:
+        """Give the connection up."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObjectBody:
     """The bytes of an object on their way.
@@ -84,7 +93,7 @@ class ObjectBody:
         tag: see :class:`ObjectFacts`.
     """
 
-    body: StreamingBody
+    body: Body
     start: int
     size: int
     tag: str

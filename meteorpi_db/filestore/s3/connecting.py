@@ -23,18 +23,23 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def connect(options: S3Options) -> S3Client:
-    """A client with connections of its own; none is opened before the first request."""
+def open_session(options: S3Options) -> boto3.session.Session:
+    """What is known of the account: its keys, or where they are, and the region."""
     core = botocore.session.Session(profile=options.profile)
     if options.credentials is not None:
         core.set_config_variable("credentials_file", options.credentials)
     core.register_component("data_loader", _descriptions(core.get_config_variable("data_path")))
-    session = boto3.session.Session(
+    return boto3.session.Session(
         aws_access_key_id=options.access_key,
         aws_secret_access_key=options.secret_key,
         region_name=options.region,
         botocore_session=core,
     )
+
+
+def connect(options: S3Options) -> S3Client:
+    """A client with connections of its own; none is opened before the first request."""
+    session = open_session(options)
     config = Config(
         connect_timeout=options.connect_timeout,
         read_timeout=options.read_timeout,

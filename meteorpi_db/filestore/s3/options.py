@@ -18,11 +18,13 @@ MOST_PARTS = 10_000
 Addressing = Literal["auto", "path", "virtual"]
 Conditional = Literal["auto", "yes", "no"]
 Checksums = Literal["when_required", "when_supported"]
+Client = Literal["boto3", "obstore"]
 
 _CHOICES = {
     "addressing": ("auto", "path", "virtual"),
     "conditional": ("auto", "yes", "no"),
     "checksums": ("when_required", "when_supported"),
+    "client": ("boto3", "obstore"),
     "encryption": (None, "AES256", "aws:kms", "aws:kms:dsse"),
 }
 
@@ -50,6 +52,8 @@ class S3Options:
         part_size: bytes of a part; content up to this size is sent in one request.
         parallel: parts of one content in memory at once, sent or being filled.
         conditional: whether the service honours ``If-None-Match: *`` on writing; ``auto`` finds out.
+        client: what reads contents; ``obstore`` is compiled and faster, and needs the extra
+            ``meteorpi[s3-fast]``.
         checksums: whether to send and ask for the service's checksums where nobody has to.
     """
 
@@ -74,6 +78,7 @@ class S3Options:
     parallel: int = 3
     conditional: Conditional = "auto"
     checksums: Checksums = "when_required"
+    client: Client = "boto3"
 
     def __post_init__(self) -> None:
         if not self.bucket:

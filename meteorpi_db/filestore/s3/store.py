@@ -45,7 +45,7 @@ from meteorpi_db.filestore.s3.reading import open_object
 from meteorpi_db.filestore.s3.sweep import PROBE_DIRECTORY, sweep_bucket
 from meteorpi_db.filestore.s3.turns import InUse, Turns
 from meteorpi_db.filestore.s3.writing import Upload
-from meteorpi_model.errors import ConflictError, InvalidDocumentError, UnavailableError
+from meteorpi_model.errors import ConfigurationError, ConflictError, InvalidDocumentError, UnavailableError
 from meteorpi_model.values import Clock, truncate_to_milliseconds
 from meteorpi_model.values import now as current_time
 
@@ -69,7 +69,7 @@ class S3FileStore(FileStore):
         self.options = options
         self.clock = clock
         self.in_use = InUse()
-        self._bucket = Bucket(options)
+        self._bucket = _open_bucket(options)
         self._turns = Turns()
         self._honours_conditions = {"yes": True, "no": False}.get(options.conditional)
 
@@ -254,3 +254,13 @@ class S3FileStore(FileStore):
 
     def _key(self, file_id: UUID) -> str:
         return self._bucket.options.key(file_id.hex)
+
+
+def _open_bucket(options: S3Options) -> Bucket:
+    if options.client == "boto3":
+        return Bucket(options)
+    try:
+        from meteorpi_db.filestore.s3.fast_reading import FastBucket
+    except ImportError as error:
+        raise ConfigurationError("client=obstore needs: pip install 'meteorpi[s3,s3-fast]'") from error
+    return FastBucket(options)
