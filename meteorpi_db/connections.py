@@ -56,6 +56,7 @@ class Transactions:
     Attributes:
         engine: for migrations; everything else uses the methods.
         backend: what is particular to the engine.
+        waited_seconds: how long this process has waited for connections, and for new ones to be made.
     """
 
     def __init__(self, engine: Engine, backend: Backend, retry_seconds: float = RETRY_SECONDS) -> None:
@@ -64,6 +65,13 @@ class Transactions:
         self._retry_seconds = retry_seconds
         self._reading = engine.execution_options(**backend.reading_options)
         self._writing = engine.execution_options(**backend.writing_options)
+        self.waited_seconds = 0.0
+
+    @property
+    def in_use(self) -> int:
+        """Connections that are in use now, of this process."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -73,7 +81,7 @@ class Transactions:
             BusyError: all connections stay in use.
             UnavailableError: the database does not answer.
         """
-        with _errors_as_ours(), self._reading.connect() as connection:
+        with _errors_as_ours(), self._connected(self._reading) as connection:
             transaction = connection.begin()
             try:
                 yield connection
@@ -117,7 +125,7 @@ class Transactions:
                 forgiven.add(type(error))
 
     def _write_once(self, operation: Callable[[Connection], T]) -> T:
-        with _errors_as_ours(), self._writing.connect() as connection:
+        with _errors_as_ours(), self._connected(self._writing) as connection:
             try:
                 transaction = connection.begin()
                 result = operation(connection)
@@ -125,6 +133,15 @@ class Transactions:
                 raise _LostBeforeCommitError(error.detail) from error
             transaction.commit()
             return result
+
+    def _connected(self, engine: Engine) -> Connection:
+        begun = time.perf_counter()
+        try:
+            return engine.connect()
+        finally:
+            # Two threads at once may lose one of their waits. A lock would be one more that a fork can find
+            # taken, and this is only for looking at.
+            self.waited_seconds += time.perf_counter() - begun
 
     @contextmanager
     def schema_connection(self) -> Iterator[Connection]:

@@ -17,6 +17,7 @@ from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.blocks.listing import Page
 from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
+from meteorpi_db.blocks.totals import BlockTotals, totals_of
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import ContentFacts
 from meteorpi_db.migrations.runner import schema_version
@@ -163,6 +164,10 @@ class BlockRegister:
         """Bytes of all objects of an account."""
         found = self._read(lambda c: rows.find_account(c, account_id))
         return 0 if found is None else found.used
+
+    def totals(self) -> BlockTotals:
+        """What is kept of everybody; takes a while where that is much."""
+        return self._read(lambda c: totals_of(c, self._now()))
 
     def this_month(self) -> int:
         """The month of UTC as a number, such as 202611."""

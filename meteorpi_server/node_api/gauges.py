@@ -1,13 +1,8 @@
-"""What Prometheus collects: records held, exports waiting, room on disk, requests answered.
-
-Source:
-    Prometheus text-based exposition format, version 0.0.4. It is a page of print statements long, which is
-    why no client library is needed.
-"""
+"""What Prometheus collects: records held, exports waiting, room on disk, requests answered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from flask import Response
@@ -19,11 +14,11 @@ from meteorpi_db.ingest.runner import quarantine_path
 from meteorpi_model import now, utc_datetime_to_milliseconds
 from meteorpi_server.app import MeteorApp, current_meteor_app
 from meteorpi_server.describing import describe
+from meteorpi_server.exposition import CONTENT_TYPE, family
 from meteorpi_server.metrics import BUCKET_SECONDS, RequestFigures, Sample
 from meteorpi_server.node_api.routes import blueprint
 from meteorpi_server.versions import software_version
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 COUNT_SECONDS: Final = 60
 """Records are counted at most this often, in seconds: counting a million takes a while."""
 
@@ -39,26 +34,6 @@ def show_metrics() -> ResponseReturnValue:
     lines = [*_build_lines(), *_clock_lines(), *_database_lines(meteor_app), *requests]
     lines += [line for collect in meteor_app.collectors for each in collect() for line in family(*each)]
     return Response("\n".join(lines) + "\n", content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
-
-
-def family(name: str, kind: str, help_text: str, samples: Iterable[Sample]) -> Iterator[str]:
-    """The lines of one metric with its samples."""
-    yield f"# HELP {name} {help_text}"
-    yield f"# TYPE {name} {kind}"
-    for labels, value in samples:
-        yield f"{name}{label_text(labels)} {value:.17g}"
-
-
-def label_text(labels: Mapping[str, str]) -> str:
-    """Labels as they stand behind a name."""
-    if not labels:
-        return ""
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
-    return "{" + ",".join(pairs) + "}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _build_lines() -> Iterator[str]:

@@ -64,6 +64,11 @@ def key_of(*parts: str, is_passing: bool = False) -> str:
     return (_PASSING if is_passing else "") + _SEPARATOR.join(parts)
 
 
+def parts_of(key: str) -> list[str]:
+    """The parts that a key was made of."""
+    return key.removeprefix(_PASSING).split(_SEPARATOR)
+
+
 def lasts(key: str) -> bool:
     """Whether the sum of a process that has ended goes on counting."""
     return not key.startswith(_PASSING)

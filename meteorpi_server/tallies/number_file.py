@@ -17,6 +17,7 @@ import fcntl
 import mmap
 import os
 import struct
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,7 @@ class NumberFile:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._memory = _mapped(self._descriptor)
+            self._close = weakref.finalize(self, os.close, self._descriptor)
         except BaseException:
             os.close(self._descriptor)
             path.unlink()
@@ -62,7 +64,7 @@ class NumberFile:
     def close(self) -> None:
         """Give the file back; its numbers stay in it."""
         self._memory.close()
-        os.close(self._descriptor)
+        self._close()
 
     def _append(self, key: str, amount: float) -> bool:
         name = key.encode()

@@ -90,7 +90,7 @@ def test_metrics_have_as_many_series_whatever_is_asked(node: Node) -> None:
 
 
 def test_labels_are_escaped() -> None:
-    from meteorpi_server.node_api.gauges import label_text
+    from meteorpi_server.exposition import label_text
 
     assert label_text({"a": 'x"y\\z\n'}) == r'{a="x\"y\\z\n"}'
 
