@@ -12,15 +12,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, update
 
-from meteorpi_db.blocks import contents, events, prefixes, reservations
+from meteorpi_db.blocks import contents, events, names, prefixes, reservations
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.blocks.prefixes import Turn
-from meteorpi_db.blocks.quota import QuotaRule, Room, require_room
+from meteorpi_db.blocks.quota import QuotaRule, Room, require_number, require_room
 from meteorpi_db.blocks.rows import ObjectRow, find_object
 from meteorpi_db.blocks.tables import block_object
 from meteorpi_db.filestore import ContentFacts
-from meteorpi_model.errors import NotAllowedError, NotFoundError
+from meteorpi_model.errors import DigestMismatchError, NotAllowedError, NotFoundError
 
 _OBJECT = block_object
 _DAY_MILLISECONDS = 24 * 3600 * 1000
@@ -36,6 +36,9 @@ class Terms:
         rule: what is allowed beyond the quota.
         is_append_only: on this server nothing is ever changed or removed.
         retain_days: objects younger than this are not changed or removed.
+        max_objects, max_prefixes: of an account that has no such limits of its own; 0 for any number.
+        verifies_names: blocks that are called by a SHA-256 have it.
+        is_administrator: of the node, who may change prefixes of others, but not what is below them.
     """
 
     account_id: str | None
@@ -43,6 +46,10 @@ class Terms:
     rule: QuotaRule = field(default_factory=QuotaRule)
     is_append_only: bool = False
     retain_days: int = 0
+    max_objects: int = 0
+    max_prefixes: int = 0
+    verifies_names: bool = False
+    is_administrator: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +135,10 @@ def store(
         NotAllowedError: it is another account's, or what is there must stay as it is.
         PreconditionFailedError: a condition of the request does not hold.
         QuotaReachedError: there is no room.
+        DigestMismatchError: it is not what its name says.
     """
+    if terms.verifies_names and names.digest_named(upload.path) not in (None, facts.sha256):
+        raise DigestMismatchError("a block that is called by a SHA-256 has to have it", sha256=facts.sha256)
     turn = _turn(connection, upload.prefix, terms)
     old = find_object(connection, upload.prefix, upload.path)
     upload.demands.check(None if old is None else old.sha256)
@@ -164,15 +174,28 @@ def remove(
     turn = _turn(connection, prefix, terms)
     old = find_object(connection, prefix, path)
     demands.check(None if old is None else old.sha256)
-    if terms.is_append_only or turn.prefix.is_append_only:
-        raise NotAllowedError("what is below this prefix is never removed")
+    require_removable(turn, None if old is None else old.modified_at, terms, now)
     if old is None:
         return None
-    _require_changeable(turn, old, terms, now)
     connection.execute(delete(_OBJECT).where(_OBJECT.c.prefix == prefix, _OBJECT.c.path == path))
     contents.release(connection, old.content_id, now)
     prefixes.count(connection, turn, -old.size, -1)
     return events.record(connection, prefix, path, "DELETE", now)
+
+
+def require_removable(turn: Turn, modified_at: int | None, terms: Terms, now: int) -> None:
+    """Return when objects below a prefix may be removed, the newest of them as old as that.
+
+    Args:
+        modified_at: milliseconds; None when there is no object.
+
+    Raises:
+        NotAllowedError: they have to stay.
+    """
+    if terms.is_append_only or turn.prefix.is_append_only:
+        raise NotAllowedError("what is below this prefix is never removed")
+    if modified_at is not None:
+        _require_old(modified_at, terms, now)
 
 
 def _turn(connection: Connection, prefix: str, terms: Terms) -> Turn:
@@ -186,7 +209,11 @@ def _turn(connection: Connection, prefix: str, terms: Terms) -> Turn:
 def _require_changeable(turn: Turn, old: ObjectRow, terms: Terms, now: int) -> None:
     if terms.is_append_only or turn.prefix.is_append_only:
         raise NotAllowedError("what is below this prefix is never changed")
-    if now - old.modified_at < terms.retain_days * _DAY_MILLISECONDS:
+    _require_old(old.modified_at, terms, now)
+
+
+def _require_old(modified_at: int, terms: Terms, now: int) -> None:
+    if now - modified_at < terms.retain_days * _DAY_MILLISECONDS:
         raise NotAllowedError(f"objects are kept for {terms.retain_days} days")
 
 
@@ -201,6 +228,12 @@ def _require_room(
 ) -> None:
     old_size = None if old is None else old.size
     if turn.account is not None:
+        if old is None:
+            require_number(
+                "objects",
+                turn.account.objects,
+                prefixes.limit_of(turn.account.max_objects, terms.max_objects),
+            )
         reserved = reservations.reserved_of(connection, turn.account.account_id, now, upload.upload_id)
         room = Room(quota=terms.quota, used=turn.account.used, reserved=reserved)
         require_room(room, upload.path, old_size, size, terms.rule)

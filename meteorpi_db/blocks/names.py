@@ -13,6 +13,7 @@ from meteorpi_model.errors import NotFoundError
 
 _PREFIX: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{PREFIX_LENGTH}}}")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_.~-]+")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _BLOCK_SEGMENTS: Final = ("block/", "blocks/")
 
 
@@ -46,6 +47,12 @@ def _is_segment(segment: str) -> bool:
 def is_block(path: str) -> bool:
     """Whether the object is a block of a file, and not what a client keeps about files (K-211)."""
     return path.startswith(_BLOCK_SEGMENTS)
+
+
+def digest_named(path: str) -> str | None:
+    """The SHA-256 by which a block is called; None when it is called otherwise, or is no block (K-232)."""
+    name = path.rpartition("/")[2].lower()
+    return name if is_block(path) and _DIGEST.fullmatch(name) else None
 
 
 def tag_of(sha256: str) -> str:

@@ -9,6 +9,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, delete, select, update
 
 from meteorpi_db.blocks.names import checked_prefix
+from meteorpi_db.blocks.quota import require_number
 from meteorpi_db.blocks.rows import AccountRow, PrefixRow, find_account, find_prefix, prefix_from
 from meteorpi_db.blocks.tables import block_account, block_prefix
 from meteorpi_db.dialects import insert_ignore
@@ -45,24 +46,45 @@ def ensure_account(connection: Connection, account_id: str, source: str, now: in
 _NOTHING_YET: Final[dict[str, Any]] = {"is_active": True, "used": 0, "objects": 0, "turn": 0}
 
 
-def create_prefix(connection: Connection, account_id: str, now: int, name: str | None = None) -> PrefixRow:
+def create_prefix(
+    connection: Connection, account_id: str, now: int, name: str | None = None, max_prefixes: int = 0
+) -> PrefixRow:
     """A new prefix of an account.
 
     Args:
         name: None gives it a UUID.
+        max_prefixes: how many an account may have that has no such limit of its own; 0 for any number.
 
     Raises:
         ConflictError: there is one of this name.
+        QuotaReachedError: it has as many as it may have.
     """
+    _require_number(connection, account_id, max_prefixes)
     chosen = str(uuid4()) if name is None else checked_prefix(name)
     if not insert_ignore(connection, _PREFIX, _new_prefix(chosen, account_id, now)):
         raise ConflictError("there is a prefix of this name")
     return _require_prefix(connection, chosen)
 
 
+def _require_number(connection: Connection, account_id: str, max_prefixes: int) -> None:
+    account = find_account(connection, account_id)
+    most = None if account is None else limit_of(account.max_prefixes, max_prefixes)
+    if most is not None:
+        _take_account_turn(connection, account_id)
+        require_number("prefixes", len(prefixes_of(connection, account_id)), most)
+
+
+def limit_of(own: int | None, default: int) -> int | None:
+    """A limit of numbers: that of an account where it has one, else the default; None for any number."""
+    return (default if own is None else own) or None
+
+
 def ensure_ownerless(connection: Connection, name: str, now: int) -> PrefixRow:
-    """The prefix, made without an owner unless it was there before."""
+    """The prefix, made without an owner unless it was there before, or has just been removed."""
     insert_ignore(connection, _PREFIX, _new_prefix(checked_prefix(name), None, now))
+    this = (_PREFIX.c.name == name, _PREFIX.c.account_id.is_(None))
+    is_gone = (_PREFIX.c.is_leaving.is_(True), _PREFIX.c.objects == 0)
+    connection.execute(update(_PREFIX).where(*this, *is_gone).values(is_leaving=False))
     return _require_prefix(connection, name)
 
 
@@ -81,8 +103,9 @@ def _new_prefix(name: str, account_id: str | None, now: int) -> dict[str, Any]:
 
 
 def prefixes_of(connection: Connection, account_id: str) -> list[PrefixRow]:
-    """Those of an account, in order of their names."""
-    statement = select(_PREFIX).where(_PREFIX.c.account_id == account_id).order_by(_PREFIX.c.name)
+    """Those of an account that are not being removed, in order of their names."""
+    is_staying = (_PREFIX.c.account_id == account_id, _PREFIX.c.is_leaving.is_(False))
+    statement = select(_PREFIX).where(*is_staying).order_by(_PREFIX.c.name)
     return [prefix_from(row) for row in connection.execute(statement)]
 
 
@@ -132,13 +155,17 @@ def take_turn(connection: Connection, name: str) -> Turn:
     """
     account_id = _require_prefix(connection, name).account_id
     if account_id is not None:
-        mine = _ACCOUNT.c.account_id == account_id
-        connection.execute(update(_ACCOUNT).where(mine).values(turn=_ACCOUNT.c.turn + 1))
+        _take_account_turn(connection, account_id)
     else:
         this = _PREFIX.c.name == name
         connection.execute(update(_PREFIX).where(this).values(sequence=_PREFIX.c.sequence))
     account = None if account_id is None else find_account(connection, account_id)
     return Turn(_require_prefix(connection, name), account)
+
+
+def _take_account_turn(connection: Connection, account_id: str) -> None:
+    mine = _ACCOUNT.c.account_id == account_id
+    connection.execute(update(_ACCOUNT).where(mine).values(turn=_ACCOUNT.c.turn + 1))
 
 
 def count(connection: Connection, turn: Turn, used: int, objects: int) -> None:

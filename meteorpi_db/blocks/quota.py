@@ -1,6 +1,6 @@
 """Who may store how much: the rule, without any database.
 
-Source: A.6, K-210 and K-211 of the storage contract.
+Source: A.6 and K-210 to K-212 of the storage contract.
 """
 
 from __future__ import annotations
@@ -73,3 +73,20 @@ def require_room(
         return
     named = {} if prefix is None else {"prefix": prefix}
     raise QuotaReachedError("Quota reached", quota=room.quota, size=room.used, requested=new_size, **named)
+
+
+def require_number(what: str, present: int, most: int | None) -> None:
+    """Return when an account may have one more of something.
+
+    Args:
+        what: for people, such as ``objects``.
+        present: how many it has.
+        most: how many it may have, None for any number.
+
+    Raises:
+        QuotaReachedError: it has as many as it may have.
+    """
+    if most is not None and present >= most:
+        raise QuotaReachedError(
+            f"Quota reached: an account may have {most} {what}", quota=most, size=present, requested=1
+        )

@@ -11,14 +11,26 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from meteorpi_db.blocks import changes, contents, listing, prefixes, reservations, rows, traffic
+from meteorpi_db.blocks import (
+    changes,
+    contents,
+    leaving,
+    links,
+    listing,
+    prefixes,
+    reservations,
+    rows,
+    traffic,
+)
 from meteorpi_db.blocks.changes import Stored, Terms, Upload
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.events import BlockEvent
+from meteorpi_db.blocks.leaving import Removed
 from meteorpi_db.blocks.listing import Page
 from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
 from meteorpi_db.blocks.totals import BlockTotals, totals_of
 from meteorpi_db.connections import Transactions
+from meteorpi_db.dialects import ConnectionLostError
 from meteorpi_db.filestore import ContentFacts
 from meteorpi_db.migrations.runner import schema_version
 from meteorpi_model import utc_datetime_to_milliseconds
@@ -91,10 +103,15 @@ class BlockRegister:
         Raises:
             NotFoundError: there is none.
         """
-        place, found = self._read(lambda c: (rows.find_prefix(c, prefix), rows.find_object(c, prefix, path)))
+        place, found = self.look(prefix, path)
         if place is None or found is None:
             raise NotFoundError("there is no such object")
         return place, found
+
+    def look(self, prefix: str, path: str) -> tuple[PrefixRow | None, ObjectRow | None]:
+        """A prefix and an object below it, as far as there are any; none of what is being removed."""
+        place, found = self._read(lambda c: (rows.find_prefix(c, prefix), rows.find_object(c, prefix, path)))
+        return (None, None) if place is None or place.is_leaving else (place, found)
 
     def list_page(
         self, prefix: str, terms: Terms, *, start: str, after: str, limit: int, delimiter: str
@@ -108,7 +125,7 @@ class BlockRegister:
 
         def operation(connection: Connection) -> Page:
             place = rows.find_prefix(connection, prefix)
-            if place is None:
+            if place is None or place.is_leaving:
                 raise NotFoundError("there is no such prefix")
             if terms.account_id is not None:
                 prefixes.require_owner(place, terms.account_id)
@@ -118,12 +135,16 @@ class BlockRegister:
 
         return self._read(operation)
 
-    def create_prefix(self, account_id: str, source: str) -> PrefixRow:
-        """A new prefix of an account, which is made when this is its first."""
+    def create_prefix(self, account_id: str, source: str, max_prefixes: int = 0) -> PrefixRow:
+        """A new prefix of an account, which is made when this is its first.
+
+        Raises:
+            QuotaReachedError: it has as many as it may have.
+        """
 
         def operation(connection: Connection) -> PrefixRow:
             prefixes.ensure_account(connection, account_id, source, self._now())
-            return prefixes.create_prefix(connection, account_id, self._now())
+            return prefixes.create_prefix(connection, account_id, self._now(), max_prefixes=max_prefixes)
 
         return self._transactions.write(operation)
 
@@ -146,16 +167,52 @@ class BlockRegister:
 
         self._transactions.write(operation)
 
-    def change_prefix(self, name: str, terms: Terms, changes: Mapping[str, object]) -> PrefixRow:
-        """Set some of `prefixes.CHANGEABLE`; gives the prefix as it is then.
+    def begin_leaving(self, name: str, terms: Terms) -> bool:
+        """Take a prefix away; see :func:`meteorpi_db.blocks.leaving.begin`, also for what it raises."""
+        return self._transactions.write(lambda c: leaving.begin(c, name, terms, self._now()))
+
+    def leaving(self) -> list[str]:
+        """Names of the prefixes that are being removed."""
+        return self._read(leaving.leaving)
+
+    def remove_some(self, name: str) -> Removed:
+        """Go on with a removal; see :func:`meteorpi_db.blocks.leaving.remove_some`."""
+        return self._transactions.write(lambda c: leaving.remove_some(c, name, self._now()))
+
+    def create_link(self, prefix: str, path: str, uses: int, expires_at: int) -> str:
+        """Keep how often a new link may be used; gives its id."""
+        return self._transactions.write(lambda c: links.create(c, prefix, path, uses, expires_at))
+
+    def use_link(self, link_id: str, prefix: str, path: str) -> bool:
+        """Use a link once; False when it cannot be used any more."""
+        return self._transactions.write(lambda c: links.use(c, link_id, prefix, path, self._now()))
+
+    def require_own(self, name: str, terms: Terms) -> None:
+        """Return when the prefix is the account's.
 
         Raises:
             NotFoundError: there is no such prefix.
             NotAllowedError: it is another account's.
         """
+        place = self._read(lambda c: rows.find_prefix(c, name))
+        if place is None or place.is_leaving:
+            raise NotFoundError("there is no such prefix")
+        prefixes.require_owner(place, terms.account_id)
+
+    def change_prefix(self, name: str, terms: Terms, changes: Mapping[str, object]) -> PrefixRow:
+        """Set some of `prefixes.CHANGEABLE`; gives the prefix as it is then.
+
+        Raises:
+            NotFoundError: there is no such prefix.
+            NotAllowedError: it is another account's, and the caller is no administrator.
+        """
 
         def operation(connection: Connection) -> PrefixRow:
-            prefixes.require_owner(prefixes.take_turn(connection, name).prefix, terms.account_id)
+            place = prefixes.take_turn(connection, name).prefix
+            if place.is_leaving:
+                raise NotFoundError("there is no such prefix")
+            if not terms.is_administrator:
+                prefixes.require_owner(place, terms.account_id)
             return prefixes.change_prefix(connection, name, **changes)
 
         return self._transactions.write(operation)
@@ -181,7 +238,24 @@ class BlockRegister:
         """Add bytes that were read, by account."""
         self._transactions.write(lambda c: traffic.add(c, sent, self.this_month()))
 
+    def forget_passed(self, traffic_months: int) -> None:
+        """Forget links whose time is over, and what was read more than so many months ago."""
+        oldest = traffic.months_before(self.this_month(), traffic_months)
+
+        def operation(connection: Connection) -> None:
+            links.forget_expired(connection, self._now())
+            traffic.forget_before(connection, oldest)
+
+        self._transactions.write(operation)
+
     def _read(self, operation: Callable[[Connection], T]) -> T:
+        """What `operation` finds; asked once more when the connection turns out to be broken (K-410)."""
+        try:
+            return self._read_once(operation)
+        except ConnectionLostError:
+            return self._read_once(operation)
+
+    def _read_once(self, operation: Callable[[Connection], T]) -> T:
         with self._transactions.reading() as connection:
             return operation(connection)
 

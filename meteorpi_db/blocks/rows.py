@@ -24,6 +24,7 @@ class AccountRow:
         source: who knows it: ``local``, ``remote`` or ``dummy``.
         is_active: whether it may do anything.
         quota, traffic_quota: bytes that an administrator allows; None takes what its source says.
+        max_objects, max_prefixes: numbers that an administrator allows, 0 for any; None takes the server's.
         used, objects: bytes and number of its objects.
     """
 
@@ -32,6 +33,8 @@ class AccountRow:
     is_active: bool
     quota: int | None
     traffic_quota: int | None
+    max_objects: int | None
+    max_prefixes: int | None
     used: int
     objects: int
 
@@ -102,6 +105,8 @@ def find_account(connection: Connection, account_id: str) -> AccountRow | None:
         is_active=row.is_active,
         quota=row.quota,
         traffic_quota=row.traffic_quota,
+        max_objects=row.max_objects,
+        max_prefixes=row.max_prefixes,
         used=row.used,
         objects=row.objects,
     )

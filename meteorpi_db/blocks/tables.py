@@ -63,11 +63,17 @@ block_account = Table(
     # What the node's own administrator allows; none takes the default, or what an accounting server says.
     Column("quota", BigInteger),
     Column("traffic_quota", BigInteger),
+    # The same for numbers of objects and prefixes; zero is any number.
+    Column("max_objects", BigInteger),
+    Column("max_prefixes", BigInteger),
+    # By which other servers know it that ask this node about its accounts; given when first needed.
+    Column("number", Integer),
     _bytes("used"),
     _bytes("objects"),
     # Counted up by whoever is about to change anything of the account, which makes them wait for each other.
     _bytes("turn"),
     Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("number", name="uq_block_account_number"),
 )
 
 block_prefix = Table(
@@ -186,6 +192,17 @@ block_token = Table(
     UniqueConstraint("account_id", "name", name="uq_block_token_name"),
 )
 
+block_link = Table(
+    "block_link",
+    metadata,
+    Column("link_id", HexDigest(32), primary_key=True),
+    _prefix(),
+    Column("path", AsciiText(PATH_LENGTH + 1), nullable=False),
+    Column("uses_left", Integer, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_block_link_expiry", "expires_at", info=ASCENDING_ONLY),
+)
+
 TABLES = (
     block_account,
     block_prefix,
@@ -195,5 +212,6 @@ TABLES = (
     block_upload,
     block_event,
     block_token,
+    block_link,
 )
 """All of them, parents first."""

@@ -21,6 +21,12 @@ def month_of(time: datetime) -> int:
     return time.year * 100 + time.month
 
 
+def months_before(month: int, count: int) -> int:
+    """The month that was so many months before another one."""
+    index = month // 100 * 12 + month % 100 - 1 - count
+    return index // 12 * 100 + index % 12 + 1
+
+
 def add(connection: Connection, sent: Mapping[str, int], month: int) -> None:
     """Add bytes to what accounts have read this month."""
     for account_id in sorted(sent):  # everybody in the same order, so that nobody waits in a circle

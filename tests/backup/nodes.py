@@ -17,7 +17,7 @@ from meteorpi_db.archives.tickets import NewTicket, Owner
 from meteorpi_db.backup.adjusting import forget_marking
 from meteorpi_db.backup.dumping import carried_tables
 from meteorpi_db.backup.rows import digest_of, rows_of
-from meteorpi_db.blocks import contents, reservations, tokens, traffic
+from meteorpi_db.blocks import contents, links, reservations, tokens, traffic
 from meteorpi_db.connections import Transactions, open_database
 from meteorpi_db.testing.servers import PASSWORD, USER
 from meteorpi_model import Event, FileRecord, Meta, NSString
@@ -142,6 +142,7 @@ def _add_blocks(db: MeteorDatabase) -> None:
     def operation(connection: Connection) -> None:
         tokens.create(connection, ACCOUNT, "ünïx ☄", 2**41, 2**40)
         traffic.add(connection, {ACCOUNT: 2**50}, 202611)
+        links.create(connection, "of-anna", "index", 3, 2**42)
         reservations.reserve(connection, "1", UUID(int=9), ACCOUNT, "of-anna", "late", 5, 2**42)
 
     db.transactions.write(operation)
