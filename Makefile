@@ -3,6 +3,7 @@
 #   make demo                 two nodes, a night of pictures, replication; ONCE=1 ends by itself,
 #                             DATA=path takes that folder, DB=sqlite|firebird|postgresql chooses the engine
 #   make test                 the whole suite on every engine, in WORKERS=2 processes; PYTEST_ARGS are handed on
+#   make hammer               processes at the same objects on every engine, SECONDS=60 on each
 #   make lint format bench docs conformance clean
 
 SHELL := /bin/bash
@@ -14,10 +15,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DB ?= sqlite
 WORKERS ?= 2
+SECONDS ?= 60
 SOURCES := meteorpi_model meteorpi_db meteorpi_client meteorpi_server tests tools benches wsgi setup.py
 DEV_EXTRAS := dev,archive,firebird,postgresql,redis,s3,s3-fast,fastcgi,images,demo,pandas
 
-.PHONY: help venv demo test lint format bench docs conformance clean
+.PHONY: help venv demo test hammer lint format bench docs conformance clean
 
 help:
 	@sed -n 's/^#  //p' Makefile
@@ -45,6 +47,10 @@ endif
 test: venv
 	@tools/system-packages firebird postgresql apache lighttpd nginx network systemd prometheus curl zip ceph redis
 	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+hammer: venv
+	@tools/system-packages firebird postgresql ceph
+	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest -q --hammer '$(SECONDS)' tests/blocks/test_many_processes.py
 
 lint: venv
 	$(BIN)/ruff check $(wildcard $(SOURCES))
