@@ -14,7 +14,10 @@ from meteorpi_model.errors import ConfigurationError, InvalidDocumentError
 from meteorpi_server.block_serving.reading import Given
 from meteorpi_server.settings_aliases import debug_text, flag_text
 
-DEFAULT_HOST: Final = "localhost"
+LOCALHOST: Final = "localhost"
+DEFAULT_HOST: Final = "127.0.0.1"
+"""What the predecessor called localhost; a server of ours listens on one address, and that name may have two."""
+
 DEFAULT_PORT: Final = 8888
 DEFAULT_ACCOUNTING: Final = "http://localhost:8000"
 DEFAULT_BUCKET: Final = "s3://qabel"
@@ -24,7 +27,7 @@ IN_MEMORY: Final = "memory:"
 
 _SAME: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
     "accounting-host": ("block_accounting_url", str),
-    "address": ("host", str),
+    "address": ("host", lambda text: DEFAULT_HOST if text == LOCALHOST else text),
     "apisecret": ("block_accounting_secret", str),
     "dummy-auth": ("block_dummy_token", str),
     "max-body-size": ("block_max_body_bytes", str),

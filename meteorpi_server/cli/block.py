@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy as copying
 from functools import partial
 from pathlib import Path
 
@@ -40,9 +41,18 @@ def block(context: click.Context, options_file: Path | None) -> None:
     context.obj = BlockSetup(setup, options_file)
 
 
+def _without_mode(option: click.Parameter) -> click.Parameter:
+    """An option of a command whose mode is fixed, with a help that does not name it."""
+    copied = copying.copy(option)
+    if isinstance(copied, click.Option) and copied.help:
+        text = copied.help.removeprefix("With --deep: ")
+        copied.help = text[:1].upper() + text[1:]
+    return copied
+
+
 scrub = click.Command(
     "scrub",
-    params=[each for each in verify.params if each.name != "is_fast"],
+    params=[_without_mode(each) for each in verify.params if each.name != "is_fast"],
     callback=partial(verify.callback, is_fast=False) if verify.callback else None,
     help="Read every content of the node and compare it with what is recorded: store verify --deep.",
 )
