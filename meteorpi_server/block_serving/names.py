@@ -84,9 +84,15 @@ OPTIONS: Final[Mapping[str, Option]] = {
             default="the bucket, or the file store of the node",
         ),
         Option(
+            name="logging-config",
+            metavar="PATH",
+            help="JSON file that says where log lines go, as logging.config.dictConfig takes it.",
+        ),
+        Option(
             name="max-body-size", metavar="BYTES", help="Largest object in one request.", default="2147483648"
         ),
         Option(name="port", metavar="NUMBER", help="TCP port; 0 takes a free one.", default="8888"),
+        Option(name="prometheus-port", metavar="NUMBER", help="TCP port for metrics alone.", default="none"),
         Option(
             name="psql-dsn",
             metavar="DSN",
@@ -155,19 +161,22 @@ SPELLINGS: Final[Mapping[str, str]] = {"api-secret": "apisecret"}
 """What the sample configuration of the block server called an option that it did not know by this name."""
 
 VARIABLES: Final[Mapping[str, str]] = {
+    "BLOCK_LOGGING_CONFIG": "logging-config",
     "BLOCK_LOCAL_STORAGE": "local-storage",
     "BLOCK_DEBUG": "debug",
     "BLOCK_ACCOUNTING_HOST": "accounting-host",
     "BLOCK_PORT": "port",
     "BLOCK_API_SECRET": "apisecret",
     "BLOCK_MAX_BODY_SIZE": "max-body-size",
+    "BLOCK_PROMETHOUS_PORT": "prometheus-port",
+    "BLOCK_PROMETHEUS_PORT": "prometheus-port",
     "BLOCK_DUMMY": "dummy",
     "BLOCK_TRANSFERS": "transfers",
     "DATABASE_URL": "psql-dsn",
     "REDIS_HOST": "redis-host",
     "REDIS_PORT": "redis-port",
 }
-"""The variables of its container."""
+"""The variables of its container; the misspelled one also as it was meant."""
 
 VARIABLE_PREFIX: Final = "BLOCK_"
 FOREIGN_VARIABLES: Final = frozenset({"BLOCK_SIZE"})

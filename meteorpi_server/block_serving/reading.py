@@ -33,7 +33,7 @@ APPLICATION_SERVER: Final = "uwsgi"
 SYSTEM_DIRECTORY: Final = Path("/etc")
 _NAMES: Final = ("invoke", "qabel")
 _SUFFIXES: Final = (".yaml", ".yml", ".json", ".py")
-_PATHS: Final = frozenset({"local-storage"})
+_PATHS: Final = frozenset({"local-storage", "logging-config"})
 
 
 class Given(NamedTuple):

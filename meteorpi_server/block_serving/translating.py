@@ -16,7 +16,7 @@ from meteorpi_server.settings_aliases import debug_text, flag_text
 
 LOCALHOST: Final = "localhost"
 DEFAULT_HOST: Final = "127.0.0.1"
-"""What the predecessor called localhost; a server of ours listens on one address, and that name may have two."""
+"""What the predecessor called localhost; servers of ours listen on one address, and that name may have two."""
 
 DEFAULT_PORT: Final = 8888
 DEFAULT_ACCOUNTING: Final = "http://localhost:8000"
@@ -30,8 +30,10 @@ _SAME: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
     "address": ("host", lambda text: DEFAULT_HOST if text == LOCALHOST else text),
     "apisecret": ("block_accounting_secret", str),
     "dummy-auth": ("block_dummy_token", str),
+    "logging-config": ("logging_config", str),
     "max-body-size": ("block_max_body_bytes", str),
     "port": ("port", str),
+    "prometheus-port": ("block_metrics_port", str),
     "psql-dsn": ("db_path", url_of_dsn),
     "transfers": ("block_transfers", str),
 }
