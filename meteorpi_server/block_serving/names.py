@@ -103,7 +103,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
         Option(
             name="redis-host",
             metavar="HOST",
-            help="Share answers of the accounting server through the Redis there.",
+            help="Share answers of the accounting server, and events, through the Redis there.",
             default="nothing is shared, or localhost where a port is given",
         ),
         Option(name="redis-port", metavar="NUMBER", help="Port of that Redis.", default="6379"),

@@ -16,7 +16,7 @@ from meteorpi_server.settings_aliases import debug_text, flag_text
 
 LOCALHOST: Final = "localhost"
 DEFAULT_HOST: Final = "127.0.0.1"
-"""What the predecessor called localhost; servers of ours listen on one address, and that name may have two."""
+"""What the predecessor called localhost, a name that may have two addresses; servers of ours listen on one."""
 
 DEFAULT_PORT: Final = 8888
 DEFAULT_ACCOUNTING: Final = "http://localhost:8000"
@@ -104,9 +104,10 @@ def _storage(options: Options) -> dict[str, Given]:
 
 
 def _sharing(options: Options) -> dict[str, Given]:
-    """Whether processes share what they know through Redis."""
+    """Whether processes share answers through Redis, and wake each other's listeners."""
     if is_on(options, "dummy-cache"):
-        return {"block_cache": options["dummy-cache"]._replace(text="memory")}
+        alone = options["dummy-cache"]
+        return {"block_cache": alone._replace(text="memory"), "block_events": alone._replace(text="local")}
     told = options.get("redis-host") or options.get("redis-port")
     if told is None:
         return {}
@@ -114,7 +115,8 @@ def _sharing(options: Options) -> dict[str, Given]:
     port = options["redis-port"].text if "redis-port" in options else DEFAULT_REDIS_PORT
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
-    return {"block_cache": told._replace(text=f"redis://{host}:{urllib.parse.quote(port)}/0")}
+    redis = told._replace(text=f"redis://{host}:{urllib.parse.quote(port)}/0")
+    return {"block_cache": redis, "block_events": redis}
 
 
 def _debugging(options: Options) -> dict[str, Given]:
