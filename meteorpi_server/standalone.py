@@ -21,7 +21,7 @@ from waitress.server import create_server
 from waitress.task import WSGITask
 
 from meteorpi_model.errors import ConfigurationError
-from meteorpi_server.fronting import believing_proxy
+from meteorpi_server.fronting import CONNECTION, GIVE_AWAY, believing_proxy
 from meteorpi_server.settings import Settings
 from meteorpi_server.supervision import Supervisor
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("meteorpi.server.standalone")
 
 IDENTITY: Final = "meteorpi"
-CONNECTION: Final = "meteorpi.socket"
-"""Where the environment of a request has the connection that it came over."""
-
 PART: Final = "serve"
 """What the service manager is told of: the loop that takes connections."""
 
@@ -195,12 +192,27 @@ def _do_nothing() -> None:
 
 
 class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
-    """A request that hands on its connection, so that it can be seen that a reader has left."""
+    """A request that hands on its connection: to see that a reader has left, or to use it otherwise.
+
+    Nothing is read from the connection while a request is worked on.
+    """
+
+    _is_given_away = False
 
     def get_environment(self) -> dict[str, object]:
         environ: dict[str, object] = super().get_environment()
         environ[CONNECTION] = self.channel.socket
+        environ[GIVE_AWAY] = self._give_away
         return environ
+
+    def write(self, data: bytes) -> None:
+        if not self._is_given_away:
+            super().write(data)
+
+    def _give_away(self) -> None:
+        """Send no answer, and close this descriptor of the connection after the request."""
+        self._is_given_away = True
+        self.close_on_finish = True
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types

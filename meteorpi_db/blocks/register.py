@@ -97,6 +97,10 @@ class BlockRegister:
             lambda c: changes.remove(c, prefix, path, demands, terms, self._now())
         )
 
+    def find_prefix(self, name: str) -> PrefixRow | None:
+        """The prefix, None when there is none of this name."""
+        return self._read(lambda c: rows.find_prefix(c, name))
+
     def find(self, prefix: str, path: str) -> tuple[PrefixRow, ObjectRow]:
         """An object and its prefix.
 

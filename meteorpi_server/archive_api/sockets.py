@@ -9,23 +9,19 @@ Source:
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
-from socket import SHUT_WR, SO_RCVTIMEO, SOL_SOCKET, socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from werkzeug.wrappers import Response
 
 from meteorpi_db.archives.queue import AlreadyWaitingError
 from meteorpi_db.archives.queue_state import Standing
-from meteorpi_model.errors import InvalidDocumentError, NotFoundError, UnavailableError
+from meteorpi_model.errors import NotFoundError, UnavailableError
 from meteorpi_server.archive_api.service import ArchiveService
 from meteorpi_server.archive_api.tickets import live_ticket
 from meteorpi_server.archive_api.waiting import WaitingRoom, Watch, standing_document
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+from meteorpi_server.websockets import UsedConnection, end_socket
 
 DONE: Final = 1000
 GOING_AWAY: Final = 1001
@@ -33,35 +29,7 @@ BUSY: Final = 1013
 UNKNOWN_TICKET: Final = 4404
 WAITED_TOO_LONG: Final = 4408
 
-LINGER_SECONDS: Final = 10
-
-_CONNECTIONS: Final = ("werkzeug.socket", "gunicorn.socket")
-_MOST_BYTES: Final = 4096
-
-
-def accept_socket(environ: WSGIEnvironment) -> Any | None:
-    """The socket that the current request asks for; None where none can be had.
-
-    Raises:
-        InvalidDocumentError: the request is not what RFC 6455 section 4.1 wants.
-    """
-    name = next((each for each in _CONNECTIONS if each in environ), None)
-    if name is None:
-        return None
-    try:
-        import simple_websocket
-        from wsproto.utilities import ProtocolError
-    except ImportError:
-        return None
-    connection = environ[name]
-    with suppress(NotImplementedError):  # an encrypted one cannot be duplicated
-        connection = connection.dup()  # the library closes it, and so does the server with its own
-    try:
-        return simple_websocket.Server.accept({**environ, name: connection}, max_message_size=_MOST_BYTES)
-    except (ProtocolError, ConnectionError) as error:
-        if connection is not environ[name]:
-            connection.close()
-        raise InvalidDocumentError("this is not how a WebSocket is asked for") from error
+MOST_BYTES: Final = 4096
 
 
 def tell_turn(service: ArchiveService, ticket_id: str, socket: Any) -> Response:
@@ -75,17 +43,8 @@ def tell_turn(service: ArchiveService, ticket_id: str, socket: Any) -> Response:
     with suppress(ConnectionClosed, OSError):  # the other side has left; its place is given up by then
         code, reason = _conversation(service, ticket_id, socket)
         socket.close(code, reason)
-        _end(socket.sock)
-    return _Used(socket.mode)
-
-
-def _end(connection: socket) -> None:
-    """Let the other side see that nothing more comes, and wait no longer than a while for it to hang up.
-
-    The web server does not: it closes its own descriptor of the connection, and the library has another.
-    """
-    connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, struct.pack("ll", LINGER_SECONDS, 0))
-    connection.shutdown(SHUT_WR)
+        end_socket(socket)
+    return UsedConnection(socket)
 
 
 def _conversation(service: ArchiveService, ticket_id: str, socket: Any) -> tuple[int, str]:
@@ -125,16 +84,3 @@ def _follow(watch: Watch, socket: Any, room: WaitingRoom) -> tuple[int, str]:
 
 def _say(socket: Any, message: Mapping[str, object]) -> None:
     socket.send(json.dumps(message))
-
-
-class _Used(Response):
-    """The answer to a request whose connection has been used up."""
-
-    def __init__(self, mode: str) -> None:
-        super().__init__(status=200)
-        self._mode = mode
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._mode == "gunicorn":
-            raise StopIteration  # gunicorn's threads take it for the end of the connection
-        return super().__call__(environ, start_response)

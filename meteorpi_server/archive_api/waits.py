@@ -15,10 +15,11 @@ from meteorpi_server import problems
 from meteorpi_server.archive_api.refusals import RefusedRequestError
 from meteorpi_server.archive_api.routes import blueprint
 from meteorpi_server.archive_api.service import ArchiveService, current_service
-from meteorpi_server.archive_api.sockets import accept_socket, tell_turn
+from meteorpi_server.archive_api.sockets import MOST_BYTES, tell_turn
 from meteorpi_server.archive_api.tickets import live_ticket
 from meteorpi_server.archive_api.waiting import Events, standing_document, standing_event
 from meteorpi_server.describing import describe
+from meteorpi_server.websockets import accept_socket
 
 LONGEST_POLL_SECONDS: Final = 60
 EVENTS_TYPE: Final = "text/event-stream"
@@ -56,7 +57,7 @@ def wait_for_ticket(ticket_id: str) -> ResponseReturnValue:
 @blueprint.get("/ticket/<ticket_id>/wait", websocket=True)
 def wait_over_socket(ticket_id: str) -> ResponseReturnValue:
     """Wait over a WebSocket, where one can be had; the same address without `Upgrade` does as much."""
-    socket = accept_socket(request.environ)
+    socket = accept_socket(request.environ, most_bytes=MOST_BYTES)
     if socket is not None:
         return tell_turn(current_service(), ticket_id, socket)
     return problems.problem(426, "upgrade-required", "there are no sockets here; ask without Upgrade")

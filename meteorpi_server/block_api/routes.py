@@ -15,7 +15,7 @@ from meteorpi_model.errors import NotAuthenticatedError, PreconditionFailedError
 from meteorpi_server import problems
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts import AccountSource
-from meteorpi_server.block_api import health, objects, prefixes, service, uploads
+from meteorpi_server.block_api import event_streams, health, objects, prefixes, service, sockets, uploads
 from meteorpi_server.block_api.traffic import WRITE_SECONDS
 from meteorpi_server.block_events import EventBroker
 
@@ -25,6 +25,8 @@ blueprint = Blueprint("block", __name__)
 objects.add_views(blueprint)
 prefixes.add_views(blueprint)
 health.add_views(blueprint)
+sockets.add_views(blueprint)
+event_streams.add_views(blueprint)
 uploads.add_views(blueprint)
 
 
