@@ -46,6 +46,7 @@ class NodeSettings:
         False, "compare the digest of each file that is sent whole; break off when it is damaged"
     )
     stop_seconds: int = setting(30, "longest wait for requests in flight when stopping, in seconds")
+    release: str = setting("", "commit that runs, shown by /ready; set by `meteorpi release`")
 
     max_document_bytes: int = setting(
         8 * 2**20, "largest JSON body accepted, in bytes", minimum=1, heading="Limits"
@@ -86,3 +87,8 @@ class NodeSettings:
     prune_events_for_space: bool = setting(
         False, "let events go too when the oldest other files do not make enough room"
     )
+
+    @property
+    def named_release(self) -> dict[str, str]:
+        """The member of ``/ready`` that names the release; none where nobody said which one runs."""
+        return {"release": self.release} if self.release else {}

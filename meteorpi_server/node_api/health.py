@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from meteorpi_model.errors import MeteorError
 from meteorpi_server import problems
-from meteorpi_server.context import current_database
+from meteorpi_server.context import current_database, current_settings
 from meteorpi_server.describing import describe
 from meteorpi_server.node_api.routes import blueprint
 
@@ -27,7 +27,9 @@ def show_health() -> ResponseReturnValue:
 
 
 @blueprint.get("/ready")
-@describe(reply={"status": {"const": "ok"}, "checks": _CHECKS_SCHEMA}, problems=[503])
+@describe(
+    reply={"status": {"const": "ok"}, "checks": _CHECKS_SCHEMA, "release": {"type": "string"}}, problems=[503]
+)
 def show_readiness() -> ResponseReturnValue:
     """Show whether database and file store answer; 503 names the one that does not."""
     db = current_database()
@@ -41,4 +43,5 @@ def show_readiness() -> ResponseReturnValue:
         except MeteorError as error:
             logger.warning("not ready check=%s detail=%s", name, error.detail)
             return problems.problem(503, "unavailable", f"the {name.replace('_', ' ')} does not answer")
-    return {"status": "ok", "checks": dict.fromkeys(checks, "ok")}, 200, {"Cache-Control": "no-store"}
+    document = {"status": "ok", "checks": dict.fromkeys(checks, "ok"), **current_settings().named_release}
+    return document, 200, {"Cache-Control": "no-store"}
