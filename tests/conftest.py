@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engine", action="append", choices=ENGINE_NAMES, help="run on this engine only; may be repeated"
     )
     parser.addoption("--store", choices=STORE_NAMES, help="keep all contents in this kind of file store")
-    parser.addoption("--hammer", type=float, metavar="SECONDS", help="have those who race each other race so long")
+    parser.addoption("--hammer", type=float, metavar="SECONDS", help="how long races go on at least")
 
 
 def pytest_configure(config: pytest.Config) -> None:
