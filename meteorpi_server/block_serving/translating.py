@@ -12,11 +12,11 @@ from typing import Final
 from meteorpi_db.dialects.libpq import url_of_dsn
 from meteorpi_model.errors import ConfigurationError, InvalidDocumentError
 from meteorpi_server.block_serving.reading import Given
-from meteorpi_server.settings_aliases import debug_text, flag_text
+from meteorpi_server.settings_aliases import flag_text
 
 LOCALHOST: Final = "localhost"
 DEFAULT_HOST: Final = "127.0.0.1"
-"""What the predecessor called localhost, a name that may have two addresses; servers of ours listen on one."""
+"""What the predecessor called localhost, which may have two addresses; servers of ours listen on one."""
 
 DEFAULT_PORT: Final = 8888
 DEFAULT_ACCOUNTING: Final = "http://localhost:8000"
@@ -71,8 +71,7 @@ def is_on(options: Options, name: str) -> bool:
     """
     if name not in options:
         return False
-    text_of = debug_text if options[name].text == f"--{name}" else flag_text
-    return _text(options[name], text_of) == "true"
+    return options[name].text == f"--{name}" or _text(options[name], flag_text) == "true"
 
 
 def _accounts(options: Options) -> dict[str, Given]:
