@@ -69,7 +69,7 @@ def sweep_uploads(transactions: Transactions, store: FileStore, now: datetime) -
     """
     time = utc_datetime_to_milliseconds(now)
     with transactions.reading() as connection:
-        page = uploads.lapsed(connection, _PAGE, time)
+        page = uploads.lapsed(connection, time, _PAGE)
     discarded = sum(_is_discarded(transactions, store, row, time) for row in page)
     return discarded + transactions.write(lambda c: reservations.forget_lapsed(c, time))
 
