@@ -1,7 +1,7 @@
-"""WebSockets, in servers that hand on their connection: those of werkzeug and gunicorn's threads, and our own.
+"""WebSockets, in servers that hand on their connection: werkzeug's, gunicorn's threads, and our own.
 
-It needs simple-websocket, which the extras ``archive`` and ``websocket`` bring. Elsewhere nothing is accepted,
-and whoever asks for an upgrade has to be told another way.
+It needs simple-websocket, which the extras ``archive`` and ``websocket`` bring. Elsewhere nothing is
+accepted, and whoever asks for an upgrade has to be told another way.
 
 Source:
     RFC 6455. Messages are sent whole, and one after the other, which the library leaves to chance: it sends
@@ -176,7 +176,7 @@ def _connection_of(environ: WSGIEnvironment, is_leaving: bool) -> str | None:
 
 
 def _own_descriptor(connection: socket) -> tuple[socket, bool]:
-    """A descriptor that the library may close, as the server closes its own; and whether it is another one."""
+    """A descriptor that the library may close, as the server closes its own; whether it is another one."""
     try:
         return connection.dup(), True
     except NotImplementedError:  # an encrypted one cannot be duplicated

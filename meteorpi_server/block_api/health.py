@@ -38,14 +38,16 @@ def show_health() -> ResponseReturnValue:
 
 
 def show_readiness() -> ResponseReturnValue:
-    """Whether database, store and accounts answer, and how fast; 503 when one does not."""
+    """Whether database, store, accounts and broker answer; 503 when one of the first three does not."""
     service = current_service()
     found = {
         "database": _look("database", service.register.check),
         "store": _look("store", service.store.check),
         "accounts": service.memo.get("accounts", ACCOUNTS_SECONDS, lambda: _accounts(service)),
+        "events": service.memo.get("events", ACCOUNTS_SECONDS, lambda: _events(service)),
     }
-    is_ready = all(each["state"] == "ok" for each in found.values())
+    # Without a broker events are late, and that is all.
+    is_ready = all(each["state"] == "ok" for name, each in found.items() if name != "events")
     document = {"status": "ok" if is_ready else "unavailable", "checks": found}
     return jsonify(document), 200 if is_ready else 503, _NO_STORE
 
@@ -61,12 +63,16 @@ def show_info() -> ResponseReturnValue:
         read_policy=service.settings.block_read_policy,
         append_only=service.settings.block_append_only,
         retain_days=service.settings.block_retain_days,
-        features=["conditions", "digests", "listing", "ranges", "resumable-uploads"],
+        features=["conditions", "digests", "events", "listing", "ranges", "resumable-uploads"],
     )
 
 
 def _accounts(service: BlockService) -> dict[str, Any]:
     return _look("accounts", service.accounts.check)
+
+
+def _events(service: BlockService) -> dict[str, Any]:
+    return _look("events", service.events.broker.check)
 
 
 def _look(name: str, check: Callable[[], object]) -> dict[str, Any]:

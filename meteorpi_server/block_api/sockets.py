@@ -1,7 +1,7 @@
 """Events over WebSockets.
 
-Under werkzeug and gunicorn a socket keeps the thread of its request; our own server gives the connection away,
-and the socket goes on in a thread of its own.
+Under werkzeug and gunicorn a socket keeps the thread of its request. Our own server gives the connection
+away, and the socket goes on in a thread of its own.
 
 Source: A.1, A.9, K-150, K-154 and K-155 of the storage contract; RFC 6455 for the codes.
 """

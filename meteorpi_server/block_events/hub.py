@@ -93,6 +93,11 @@ class EventHub:
         self._looked_at = 0.0
         self._thread: threading.Thread | None = None
 
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._feeds)
+
     def announce(self, prefix: str) -> None:
         """Let everybody know that something happened below a prefix; after it did, without failing."""
         self.figures.add(published=1)

@@ -451,6 +451,7 @@ def test_a_node_says_what_it_offers_and_whether_it_can(
         "database": "ok",
         "store": "ok",
         "accounts": "ok",
+        "events": "ok",
     }
     assert info.json is not None
     assert (info.json["accounts"], info.json["store"]) == ("local", "local")
