@@ -15,8 +15,9 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection, inspect, select, update
 
 from meteorpi_db.accounts import users
-from meteorpi_db.blocks import prefixes, rows, tokens, traffic
+from meteorpi_db.blocks import leaving, prefixes, rows, tokens, traffic
 from meteorpi_db.blocks.ancestor import is_ancestor
+from meteorpi_db.blocks.changes import Terms
 from meteorpi_db.blocks.directory import LOCAL, stored_id
 from meteorpi_db.blocks.rows import AccountRow, PrefixRow
 from meteorpi_db.blocks.tables import block_account, block_prefix
@@ -29,7 +30,7 @@ from meteorpi_model.values import Clock
 T = TypeVar("T")
 
 SOURCES: Final = (LOCAL, "remote", "dummy")
-CHANGEABLE: Final = frozenset({"is_active", "quota", "traffic_quota"})
+CHANGEABLE: Final = frozenset({"is_active", "quota", "traffic_quota", "max_objects", "max_prefixes"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +160,12 @@ class BlockAdministration:
         """Set some of :data:`meteorpi_db.blocks.prefixes.CHANGEABLE`; append-only can be ended here.
 
         Raises:
-            NotFoundError: there is no such prefix.
+            NotFoundError: there is no such prefix, or it is being removed.
         """
 
         def operation(connection: Connection) -> PrefixRow:
-            prefixes.take_turn(connection, name)
+            if prefixes.take_turn(connection, name).prefix.is_leaving:
+                raise NotFoundError("this prefix is being removed")
             return prefixes.change_prefix(connection, name, **changes)
 
         return self._transactions.write(operation)
@@ -176,6 +178,36 @@ class BlockAdministration:
             ConflictError: there are objects below it.
         """
         self._transactions.write(lambda c: prefixes.delete_prefix(c, name))
+
+    def begin_leaving(self, name: str, *, is_append_only: bool, retain_days: int) -> None:
+        """Take a prefix away from everybody, to be removed with everything below it; also if it is already.
+
+        Args:
+            name: of the prefix.
+            is_append_only, retain_days: what the settings of the node protect.
+
+        Raises:
+            NotFoundError: there is no such prefix.
+            NotAllowedError: something below it has to stay.
+        """
+
+        def operation(connection: Connection) -> None:
+            place = prefixes.take_turn(connection, name).prefix
+            if not place.is_leaving:
+                owner = Terms(
+                    account_id=place.account_id, is_append_only=is_append_only, retain_days=retain_days
+                )
+                leaving.begin(connection, name, owner, self._now())
+
+        self._transactions.write(operation)
+
+    def remove_some(self, name: str) -> tuple[int, bool]:
+        """Go on with a removal; the number of objects that went, and whether it is over.
+
+        Whoever serves the node does the same, so this may be left to them at any time.
+        """
+        removed = self._transactions.write(lambda c: leaving.remove_some(c, name, self._now()))
+        return len(removed.events), removed.is_over
 
     def usage(self, account: str | None) -> list[Usage]:
         """What accounts use, or one: by account and month, the newest first; each has the present month.

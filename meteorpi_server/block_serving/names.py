@@ -55,7 +55,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
             help="Accounting server that knows the accounts, in place of the users of this node.",
             default="http://localhost:8000 where a secret is given",
         ),
-        Option(name="address", metavar="HOST", help="Address to listen on.", default="localhost"),
+        Option(name="address", metavar="HOST", help="Address to listen on.", default="127.0.0.1"),
         Option(
             name="apisecret",
             metavar="SECRET",

@@ -10,11 +10,12 @@ from meteorpi_db.blocks.administration import BlockAdministration, account_named
 from meteorpi_db.blocks.directory import LOCAL
 from meteorpi_db.blocks.rows import AccountRow
 from meteorpi_server.cli.output import Output, json_option
-from meteorpi_server.cli.parameters import QUOTA, Unset
+from meteorpi_server.cli.parameters import NUMBER, QUOTA, Unset
 from meteorpi_server.cli.setup import Setup, pass_setup
 from meteorpi_server.cli.users import ACTOR
 from meteorpi_server.settings import Settings
 
+_LIMITS = {"traffic": "traffic_quota"}
 _COLUMNS = ("account", "is_active", "used", "quota", "objects", "traffic_quota")
 
 
@@ -44,15 +45,12 @@ def list_accounts(setup: Setup, output: Output) -> None:
 @click.option(
     "--traffic", type=QUOTA, metavar="BYTES", help="What may be read of it in a month; default for that."
 )
+@click.option("--max-objects", type=NUMBER, metavar="N", help="Most objects, 0 for any; default for that.")
+@click.option("--max-prefixes", type=NUMBER, metavar="N", help="Most prefixes, 0 for any; default for that.")
 @json_option
 @pass_setup
 def set_account(
-    setup: Setup,
-    output: Output,
-    user_id: str,
-    is_active: bool | None,
-    quota: int | Unset | None,
-    traffic: int | Unset | None,
+    setup: Setup, output: Output, user_id: str, is_active: bool | None, **limits: int | Unset | None
 ) -> None:
     """Change what a user of the node may do with blocks.
 
@@ -60,9 +58,9 @@ def set_account(
     read.
     """
     changes: dict[str, object] = {} if is_active is None else {"is_active": is_active}
-    for column, given in (("quota", quota), ("traffic_quota", traffic)):
+    for option, given in limits.items():
         if given is not None:
-            changes[column] = None if isinstance(given, Unset) else given
+            changes[_LIMITS.get(option, option)] = None if isinstance(given, Unset) else given
     name = account_named(user_id)
     with setup.open_database() as database:
         changed = BlockAdministration(database.transactions, database.clock).change_account(name, changes)
@@ -90,17 +88,17 @@ def usage(setup: Setup, output: Output, user_id: str | None) -> None:
 
 def _row(found: AccountRow, settings: Settings) -> Mapping[str, object]:
     """An account for people; a limit that nobody set is the default of the node for its own users."""
+    limits = {
+        "quota": (found.quota, settings.block_quota_default),
+        "traffic_quota": (found.traffic_quota, settings.block_traffic_default),
+        "max_objects": (found.max_objects, settings.block_max_objects),
+        "max_prefixes": (found.max_prefixes, settings.block_max_prefixes),
+    }
     is_local = found.source == LOCAL
-    quota, traffic = found.quota, found.traffic_quota
-    if is_local and quota is None:
-        quota = settings.block_quota_default
-    if is_local and traffic is None:
-        traffic = settings.block_traffic_default
     return {
         "account": found.account_id,
         "is_active": found.is_active,
         "used": found.used,
         "objects": found.objects,
-        "quota": quota,
-        "traffic_quota": traffic,
+        **{name: default if own is None and is_local else own for name, (own, default) in limits.items()},
     }

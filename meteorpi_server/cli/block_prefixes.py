@@ -12,9 +12,11 @@ from meteorpi_db.blocks.administration import BlockAdministration, account_named
 from meteorpi_db.blocks.rows import PrefixRow
 from meteorpi_db.tables import NAME_LENGTH
 from meteorpi_model import milliseconds_to_utc_datetime
-from meteorpi_server.cli.output import Output, json_option
+from meteorpi_server.cli.entry import EXIT_INTERRUPTED
+from meteorpi_server.cli.output import Output, json_option, progress
 from meteorpi_server.cli.parameters import QUOTA, Unset
 from meteorpi_server.cli.setup import Setup, pass_setup
+from meteorpi_server.cli.stopping import stop_on_signals
 from meteorpi_server.cli.users import ACTOR
 
 _SERVERS: Final = "server"
@@ -32,7 +34,7 @@ def _changes(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--label", help="Text for people."),
         click.option(
             "--read-policy",
-            type=click.Choice(("public", "account", "owner", _SERVERS)),
+            type=click.Choice(("public", "account", "owner", "link", _SERVERS)),
             help="Who may read; server for whom the settings name.",
         ),
         click.option(
@@ -92,12 +94,39 @@ def set_prefix(setup: Setup, output: Output, name: str, **given: Any) -> None:
 
 @prefix.command("delete")
 @click.argument("name")
+@click.option("--recursive", is_flag=True, help="Remove everything below it as well.")
+@json_option
 @pass_setup
-def delete_prefix(setup: Setup, name: str) -> None:
-    """Remove a prefix without objects."""
+def delete_prefix(setup: Setup, output: Output, name: str, recursive: bool) -> int:
+    """Remove a prefix without objects, or with --recursive one with everything below it.
+
+    That begins by taking the prefix away from everybody. Interrupted, the removal is finished by whoever
+    serves the node, or by the same command.
+    """
+    settings = setup.settings
     with setup.open_database(create=False) as database:
-        BlockAdministration(database.transactions, database.clock).delete_prefix(name)
+        administration = BlockAdministration(database.transactions, database.clock)
+        if not recursive:
+            administration.delete_prefix(name)
+        else:
+            administration.begin_leaving(
+                name, is_append_only=settings.block_append_only, retain_days=settings.block_retain_days
+            )
         database.record_audit(ACTOR, "blocks.prefix.delete", name)
+        objects, is_over = _removed_below(administration, name) if recursive else (0, True)
+    output.facts({"prefix": name, "objects": objects, "complete": is_over})
+    return 0 if is_over else EXIT_INTERRUPTED
+
+
+def _removed_below(administration: BlockAdministration, name: str) -> tuple[int, bool]:
+    """Remove what is below a prefix; the number of objects that went, and whether it is over."""
+    objects, is_over = 0, False
+    with stop_on_signals() as stop, progress("removing") as advance:
+        while not is_over and not stop.is_set():
+            more, is_over = administration.remove_some(name)
+            objects += more
+            advance(objects, None)
+    return objects, is_over
 
 
 def _columns(given: Mapping[str, Any]) -> dict[str, object]:
@@ -123,5 +152,6 @@ def _row(found: PrefixRow) -> Mapping[str, object]:
         "quota": found.quota,
         "used": found.used,
         "objects": found.objects,
+        "is_leaving": found.is_leaving,
         "created_at": milliseconds_to_utc_datetime(found.created_at),
     }

@@ -113,6 +113,19 @@ def read_quota(text: str) -> int | Unset:
     return 0 if text == "0" else read_size(text)
 
 
+def read_number(text: str) -> int | Unset:
+    """A limit that is a number of things, or ``default`` for none of its own.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text == "default":
+        return Unset()
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise ValueError(f"{text!r} is not a whole number of 0 or more, or default")
+    return int(text)
+
+
 class _Parameter(click.ParamType[Any]):
     def __init__(self, name: str, read: Callable[[str], object]) -> None:
         self.name = name
@@ -136,3 +149,4 @@ CONSTRAINT = _Parameter("condition", read_constraint)
 REGION = _Parameter("corners", read_region)
 SIZE = _Parameter("size", read_size)
 QUOTA = _Parameter("limit", read_quota)
+NUMBER = _Parameter("number", read_number)

@@ -73,13 +73,16 @@ def changed(loaded: Loaded) -> dict[str, Any]:
     return {name: now[name] for name in now if now[name] != before[name] and name != "max_upload_bytes"}
 
 
-@pytest.mark.contract("A.13", "K-500")
+@pytest.mark.contract("K-500")
 def test_every_option_and_variable_of_the_predecessor_is_known() -> None:
     assert set(OPTIONS) == PREDECESSORS
     assert set(VARIABLES) == {*CONTAINERS, "BLOCK_PROMETHEUS_PORT"}
 
 
-@pytest.mark.contract("A.13", "K-500", "K-502", "KD-20")
+OF_SETTINGS = sorted(PREDECESSORS - {name for name in PREDECESSORS if name.startswith("log-")})
+
+
+@pytest.mark.contract("A.13/names", "K-500", "K-502", "KD-20", *(f"A.13/{name}" for name in OF_SETTINGS))
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -144,7 +147,7 @@ def test_options_mean_settings(set_up: SetUp, arguments: list[str], expected: di
     assert changed(set_up(*arguments).loaded) == {"port": 8888} | expected
 
 
-@pytest.mark.contract("A.13", "K-500")
+@pytest.mark.contract("A.13/environment", "K-500", "KD-21")
 def test_variables_of_the_container_mean_the_same(set_up: SetUp) -> None:
     environ = {
         "BLOCK_PORT": "80",
@@ -180,7 +183,7 @@ def test_variables_of_the_container_mean_the_same(set_up: SetUp) -> None:
     }
 
 
-@pytest.mark.contract("A.13", "A.14", "K-500")
+@pytest.mark.contract("A.14/yaml", "A.13/environment", "K-500")
 def test_later_places_win(set_up: SetUp, places: dict[str, Path]) -> None:
     def say(path: Path, **options: object) -> None:
         lines = "".join(f"        {name}: {value}\n" for name, value in options.items())
@@ -204,7 +207,7 @@ def test_later_places_win(set_up: SetUp, places: dict[str, Path]) -> None:
     assert (set_up("other.yaml").settings.port, set_up("other.yaml").settings.block_transfers) == (8888, 9)
 
 
-@pytest.mark.contract("A.14", "K-500", "KD-21")
+@pytest.mark.contract("A.14/yaml", "A.13/names", "K-500", "K-501", "KD-21")
 def test_section_has_relative_paths_settings_and_a_part_for_another_server(
     set_up: SetUp, places: dict[str, Path]
 ) -> None:
@@ -240,7 +243,7 @@ qabel:
     )
 
 
-@pytest.mark.contract("A.13", "K-500")
+@pytest.mark.contract("A.13/file", "A.13/names", "K-500")
 def test_file_of_assignments_is_read_and_not_run(set_up: SetUp, places: dict[str, Path]) -> None:
     file = places["project"] / "server.conf"
     file.write_text('"""Ours."""\nport = 9000\nmax_body_size = 5\ndebug = True\nlocal_storage = "x"\n')
@@ -299,7 +302,7 @@ def test_what_cannot_be_meant_stops_the_start(
     assert told in caught.value.detail
 
 
-@pytest.mark.contract("K-501")
+@pytest.mark.contract("K-501", "A.13/apisecret", "A.13/dummy-auth", "A.13/psql-dsn")
 def test_secrets_leave_the_arguments(set_up: SetUp) -> None:
     given = ["serve", "--apisecret=geheim", "--port", "1", "--psql_dsn", "postgres://u:p@h/d"]
     concealed = with_secrets_in_pipes([*given, "--dummy-auth-file", "/a/file", "--dummy-auth", "WORT"])
@@ -332,7 +335,7 @@ def root_log() -> Iterator[logging.Logger]:
     root.setLevel(level)
 
 
-@pytest.mark.contract("A.13")
+@pytest.mark.contract("A.13/log-file", "A.13/log-to-stderr")
 @pytest.mark.parametrize("is_shown", [False, True])
 def test_log_goes_to_files_that_are_begun_anew(
     set_up: SetUp, root_log: logging.Logger, is_shown: bool, capsys: pytest.CaptureFixture[str]
@@ -352,7 +355,7 @@ def test_log_goes_to_files_that_are_begun_anew(
     assert ("number=0" in capsys.readouterr().err) is is_shown
 
 
-@pytest.mark.contract("A.13")
+@pytest.mark.contract("A.13/log-file", "A.13/logging")
 def test_log_files_may_go_by_time_and_the_log_may_be_left_alone(
     set_up: SetUp, root_log: logging.Logger
 ) -> None:
