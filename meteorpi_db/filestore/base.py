@@ -388,8 +388,17 @@ class FileStore(ABC):
                 copy.writelines(chunks)
             yield path
 
-    def url(self, file_id: UUID, method: str = "GET", expires_seconds: int = 300) -> str | None:
-        """A URL that lets its holder read (or PUT) the content directly, None when there is no such thing."""
+    def url(
+        self, file_id: UUID, method: str = "GET", expires_seconds: int = 300, *, size: int | None = None
+    ) -> str | None:
+        """A URL that lets its holder read (or PUT) the content directly, None when there is no such thing.
+
+        Args:
+            file_id: id of the content.
+            method: ``GET`` or ``PUT``.
+            expires_seconds: how long it is good.
+            size: bytes that a PUT has to bring, where the service sees to that; None for any.
+        """
         return None
 
     def remote_time(self) -> datetime | None:

@@ -143,10 +143,12 @@ class FallbackFileStore(FileStore):
             kept=sum(report.kept for report in reports),
         )
 
-    def url(self, file_id: UUID, method: str = "GET", expires_seconds: int = 300) -> str | None:
+    def url(
+        self, file_id: UUID, method: str = "GET", expires_seconds: int = 300, *, size: int | None = None
+    ) -> str | None:
         """See :meth:`FileStore.url`; of what is in the first store, or is to be written."""
         is_there = method != "GET" or self.primary.stat(file_id) is not None
-        return self.primary.url(file_id, method, expires_seconds) if is_there else None
+        return self.primary.url(file_id, method, expires_seconds, size=size) if is_there else None
 
     def free_bytes(self) -> int | None:
         """Bytes that can still be written."""

@@ -174,9 +174,11 @@ class MeasuredFileStore(FileStore):
         """See :meth:`FileStore.local_path`."""
         return self.measured.local_path(file_id)
 
-    def url(self, file_id: UUID, method: str = "GET", expires_seconds: int = 300) -> str | None:
+    def url(
+        self, file_id: UUID, method: str = "GET", expires_seconds: int = 300, *, size: int | None = None
+    ) -> str | None:
         """See :meth:`FileStore.url`."""
-        return self.measured.url(file_id, method, expires_seconds)
+        return self.measured.url(file_id, method, expires_seconds, size=size)
 
     def remote_time(self) -> datetime | None:
         """See :meth:`FileStore.remote_time`."""

@@ -374,6 +374,18 @@ def test_a_signed_url_is_bounded(store: S3FileStore, method: str, seconds: int) 
         store.url(uuid4(), method, seconds)
 
 
+@pytest.mark.contract("K-310")
+def test_a_url_to_write_takes_no_other_size(object_server: ObjectServer, store: S3FileStore) -> None:
+    if object_server.name == "moto":
+        pytest.skip("moto checks no signature")
+    file_id = uuid4()
+    url = store.url(file_id, "PUT", size=len(CONTENT))
+
+    assert requests.put(url, CONTENT + b"x", timeout=30).status_code == 403
+    assert store.stat(file_id) is None
+    assert requests.put(url, CONTENT, timeout=30).status_code == 200
+
+
 def test_a_url_to_write_takes_a_content(store: S3FileStore) -> None:
     file_id = uuid4()
 

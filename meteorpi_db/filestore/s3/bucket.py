@@ -317,12 +317,12 @@ class Bucket:
                 return
             request["PartNumberMarker"] = page["NextPartNumberMarker"]
 
-    def presigned(self, key: str, method: str, expires_seconds: int, headers: Mapping[str, str]) -> str:
+    def presigned(self, key: str, method: str, expires_seconds: int, headers: Mapping[str, object]) -> str:
         """A URL that lets its holder make one request.
 
         Args:
             method: ``GET`` or ``PUT``.
-            headers: of the answer to a GET, by their parameter names of the API; they are signed.
+            headers: of the answer to a GET, or of a PUT, by their names in the API; they are signed.
         """
         operation = {"GET": "get_object", "PUT": "put_object"}[method]
         parameters = {"Bucket": self._name, "Key": key, **headers}

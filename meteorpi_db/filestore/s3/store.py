@@ -174,6 +174,7 @@ class S3FileStore(FileStore):
         method: str = "GET",
         expires_seconds: int = 300,
         *,
+        size: int | None = None,
         content_type: str | None = None,
         disposition: str | None = None,
     ) -> str:
@@ -187,7 +188,11 @@ class S3FileStore(FileStore):
         if not 1 <= expires_seconds <= LONGEST_URL_SECONDS:
             raise InvalidDocumentError(f"a URL is valid for 1 to {LONGEST_URL_SECONDS} seconds")
         names = {"ResponseContentType": content_type, "ResponseContentDisposition": disposition}
-        headers = {name: text for name, text in names.items() if text is not None and method == "GET"}
+        headers: dict[str, object] = {
+            name: text for name, text in names.items() if text is not None and method == "GET"
+        }
+        if size is not None and method == "PUT":
+            headers["ContentLength"] = size
         return self._bucket.presigned(self._key(file_id), method, expires_seconds, headers)
 
     def remote_time(self) -> datetime | None:
