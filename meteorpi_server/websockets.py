@@ -14,6 +14,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from socket import SHUT_RDWR, SHUT_WR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from typing import TYPE_CHECKING, Any, Final
@@ -50,7 +51,7 @@ def accept_socket(
     most_bytes: int,
     subprotocols: Sequence[str] = (),
     ping_seconds: float | None = None,
-    on_change: Callable[[], None] | None = None,
+    on_end: Callable[[], None] | None = None,
     is_leaving: bool = False,
 ) -> Any | None:
     """The socket that the current request asks for, of simple-websocket; None where none can be had.
@@ -59,7 +60,7 @@ def accept_socket(
         most_bytes: longest message that is taken; who sends a longer one is sent away.
         subprotocols: of which the first that is offered is chosen.
         ping_seconds: how often to ask whether the other side is there; who does not answer is sent away.
-        on_change: called, in another thread, when something has come or the other side has left.
+        on_end: called, in another thread, when nothing more comes.
         is_leaving: the socket will go on in a thread of its own where :func:`keeps_thread` says so; then our
             own server can give its connection away.
 
@@ -82,7 +83,7 @@ def accept_socket(
             subprotocols=list(subprotocols),
             max_message_size=most_bytes,
             ping_interval=ping_seconds,
-            event_class=None if on_change is None else lambda: _Bell(on_change),
+            thread_class=partial(_Reader, on_end),
         )
     except (ProtocolError, ConnectionError) as error:
         connection.settimeout(before)
@@ -158,16 +159,19 @@ class _Wire:
         self._connection.shutdown(SHUT_RDWR)
 
 
-class _Bell(threading.Event):
-    """An event that tells somebody, too."""
+class _Reader(threading.Thread):
+    """The thread in which the library reads; it tells somebody when that is over."""
 
-    def __init__(self, on_set: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_set = on_set
+    def __init__(self, on_end: Callable[[], None] | None, **options: Any) -> None:
+        super().__init__(daemon=True, **options)
+        self._on_end = on_end
 
-    def set(self) -> None:
-        super().set()
-        self._on_set()
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            if self._on_end is not None:
+                self._on_end()
 
 
 def _connection_of(environ: WSGIEnvironment, is_leaving: bool) -> str | None:

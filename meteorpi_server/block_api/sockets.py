@@ -36,7 +36,7 @@ SUBPROTOCOLS: Final = ("v0.ws.block.qabel.de", "v0.events.block")
 """What published clients offer, and the same under a name that belongs to nobody."""
 
 _MOST_BYTES: Final = 1 << 16
-_LOOK_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 30.0
 _HANG_UP_SECONDS: Final = 5.0
 
 
@@ -83,7 +83,7 @@ def _listen(prefix: str, path: str | None) -> ResponseReturnValue:
             most_bytes=_MOST_BYTES,
             subprotocols=SUBPROTOCOLS,
             ping_seconds=service.settings.block_socket_ping_seconds,
-            on_change=listener.poke,
+            on_end=listener.poke,
             is_leaving=True,
         )
         assert socket is not None
@@ -100,14 +100,13 @@ def _listen(prefix: str, path: str | None) -> ResponseReturnValue:
 
 
 def _no_socket() -> ResponseReturnValue:
-    response = problems.problem(
+    # An answer with the header `Upgrade`, as RFC 9110 wants it, is not for WSGI applications to give.
+    return problems.problem(
         426,
         "upgrade-required",
         "sockets need `Upgrade: websocket`, and a server that can have them with meteorpi[websocket]; "
         "the same events are at /events",
     )
-    response.headers["Upgrade"] = "websocket"
-    return response
 
 
 def _require_known_subprotocol() -> None:

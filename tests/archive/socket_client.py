@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections import deque
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -30,17 +31,31 @@ class ClosedError(Exception):
 
 
 class SocketClient:
-    """The side that asks; `url` begins with ``ws://``."""
+    """The side that asks; `url` begins with ``ws://``.
 
-    def __init__(self, url: str) -> None:
+    Attributes:
+        subprotocol: that the other side has chosen.
+    """
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None = None, subprotocols: Sequence[str] = ()
+    ) -> None:
         if wsproto is None:
             absent("wsproto is not installed: pip install 'meteorpi[archive]'")
         parts = urlsplit(url)
         self._socket = socket.create_connection((parts.hostname, parts.port), SECONDS)
         self._protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
         self._found: deque[Any] = deque()
-        self._send(events.Request(host=parts.netloc, target=parts.path))
-        assert isinstance(self._next(), events.AcceptConnection)
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        self.send(
+            events.Request(
+                host=parts.netloc, target=target, extra_headers=extra, subprotocols=list(subprotocols)
+            )
+        )
+        accepted = self.next()
+        assert isinstance(accepted, events.AcceptConnection)
+        self.subprotocol = accepted.subprotocol
 
     def said(self) -> dict[str, Any]:
         """The next message.
@@ -48,7 +63,7 @@ class SocketClient:
         Raises:
             ClosedError: there is none; the socket was closed.
         """
-        event = self._next()
+        event = self.next()
         if isinstance(event, events.CloseConnection):
             raise ClosedError(event.code, event.reason or "")
         assert isinstance(event, events.TextMessage)
@@ -70,10 +85,12 @@ class SocketClient:
         """Leave."""
         self._socket.close()
 
-    def _send(self, event: Any) -> None:
+    def send(self, event: Any) -> None:
+        """Say something, of whatever kind."""
         self._socket.sendall(self._protocol.send(event))
 
-    def _next(self) -> Any:
+    def next(self) -> Any:
+        """What comes next, of whatever kind."""
         while not self._found:
             self._protocol.receive_data(self._socket.recv(4096) or None)
             self._found.extend(self._protocol.events())
