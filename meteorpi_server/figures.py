@@ -90,9 +90,15 @@ class Figures:
         """Pass on what has changed in the sources; to be called every second or so, for other processes."""
         with self._lock:
             now = dict(itertools.chain.from_iterable(map(_sums_of, self._readings())))
-            changed = {key: value - self._passed_on.get(key, 0.0) for key, value in now.items()}
+            # What is new is passed on even if it is 0, so that every label is shown from the beginning.
+            changed = [
+                (key, value - self._passed_on.get(key, 0.0))
+                for key, value in now.items()
+                if value != self._passed_on.get(key)
+            ]
             self._passed_on = now
-        self._tally.add([(key, amount) for key, amount in changed.items() if amount])
+        if changed:
+            self._tally.add(changed)
 
     def lines(self) -> Iterator[str]:
         """Every metric with its total, as Prometheus reads it."""

@@ -32,6 +32,8 @@ class Upkeep:
         self._jobs: list[_Job] = []
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._companions: list[tuple[Callable[[], object], Callable[[], object]]] = []
+        self._has_begun = False
 
     def add(
         self, name: str, interval_seconds: float, job: Callable[[], object], *, at_end: bool = False
@@ -43,11 +45,18 @@ class Upkeep:
         """
         self._jobs.append(_Job(name, interval_seconds, job, at_end))
 
+    def accompany(self, start: Callable[[], object], stop: Callable[[], object]) -> None:
+        """Have `start` called when upkeep begins, and `stop` when it ends in good order."""
+        self._companions.append((start, stop))
+
     def start(self) -> None:
-        """Begin, unless it has begun in this process, or there is nothing to do."""
-        if self._threads or not self._jobs:
+        """Begin, unless it has begun in this process."""
+        if self._has_begun:
             return
+        self._has_begun = True
         self._ended.clear()
+        for start, _ in self._companions:
+            start()
         for job in self._jobs:
             thread = threading.Thread(target=self._run, args=(job,), name=f"upkeep {job.name}", daemon=True)
             self._threads.append(thread)
@@ -59,6 +68,10 @@ class Upkeep:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+        if self._has_begun:
+            for _, stop in self._companions:
+                stop()
+        self._has_begun = False
 
     def __enter__(self) -> Self:
         self.start()

@@ -7,7 +7,7 @@ Source: K-123, K-127, K-140, K-149, K-210 to K-215, K-230, K-231 and K-405 of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, update
@@ -143,13 +143,14 @@ def store(
     old = find_object(connection, upload.prefix, upload.path)
     upload.demands.check(None if old is None else old.sha256)
     is_same = old is not None and old.sha256 == facts.sha256
+    change = facts.size - (0 if old is None else old.size)
     if not is_same:
         if old is not None:
             _require_changeable(turn, old, terms, now)
         _require_room(connection, turn, upload, old, facts.size, terms, now)
         contents.add(connection, content_id, facts, now)
         _write(connection, upload, content_id, facts, old, now)
-        prefixes.count(connection, turn, facts.size - (0 if old is None else old.size), int(old is None))
+        prefixes.count(connection, turn, change, int(old is None))
     if old is not None and not is_same:
         contents.release(connection, old.content_id, now)
     reservations.give_back(connection, upload.upload_id)
@@ -158,6 +159,7 @@ def store(
     )
     row = find_object(connection, upload.prefix, upload.path)
     assert row is not None
+    event = replace(event, change=0 if turn.account is None else change)
     return Stored(row=row, is_created=old is None, is_content_used=not is_same, event=event)
 
 
@@ -180,7 +182,8 @@ def remove(
     connection.execute(delete(_OBJECT).where(_OBJECT.c.prefix == prefix, _OBJECT.c.path == path))
     contents.release(connection, old.content_id, now)
     prefixes.count(connection, turn, -old.size, -1)
-    return events.record(connection, prefix, path, "DELETE", now)
+    event = events.record(connection, prefix, path, "DELETE", now)
+    return replace(event, change=0 if turn.account is None else -old.size)
 
 
 def require_removable(turn: Turn, modified_at: int | None, terms: Terms, now: int) -> None:
@@ -213,7 +216,8 @@ def _require_changeable(turn: Turn, old: ObjectRow, terms: Terms, now: int) -> N
 
 
 def _require_old(modified_at: int, terms: Terms, now: int) -> None:
-    if now - modified_at < terms.retain_days * _DAY_MILLISECONDS:
+    age = max(0, now - modified_at)  # the clock may have been put back
+    if age < terms.retain_days * _DAY_MILLISECONDS:
         raise NotAllowedError(f"objects are kept for {terms.retain_days} days")
 
 

@@ -5,7 +5,7 @@ Source: A.9, K-151 and K-152 of the storage contract.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -29,6 +29,7 @@ class BlockEvent:
         operation: ``POST`` or ``DELETE``, as published clients know them.
         sha256, size: of the new bytes; None for a removal.
         occurred_at: milliseconds.
+        change: bytes by which it changed what an account uses; not kept.
     """
 
     prefix: str
@@ -38,6 +39,7 @@ class BlockEvent:
     sha256: str | None
     size: int | None
     occurred_at: int
+    change: int = field(default=0, compare=False)
 
 
 def record(

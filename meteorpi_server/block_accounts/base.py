@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from meteorpi_model.errors import NotAllowedError
+from meteorpi_server.block_accounts.figures import Counted
 
 NO_CREDENTIALS: Final = "this route needs an account: send the header Authorization"
 WRONG_CREDENTIALS: Final = "unknown or expired credentials"
@@ -117,6 +118,10 @@ class AccountSource(ABC):
             AccountingUnavailableError: it cannot.
         """
         return
+
+    def counted(self) -> Counted:
+        """What was counted of whoever is asked; nothing where nobody is."""
+        return Counted()
 
     def close(self) -> None:
         """Close what was opened; the source may be used again."""

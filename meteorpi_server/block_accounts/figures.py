@@ -24,6 +24,7 @@ class Counted:
         call_seconds: how long they took, all together.
         call_buckets: how many of them took no longer than each of `BUCKET_SECONDS`, and all.
         failures: requests that were not answered as they should be.
+        cache_failures: times that the cache did not work.
     """
 
     hits: int = 0
@@ -33,6 +34,7 @@ class Counted:
     call_seconds: float = 0.0
     call_buckets: Sequence[int] = field(default=(0,) * (len(BUCKET_SECONDS) + 1))
     failures: int = 0
+    cache_failures: int = 0
 
 
 class AccountFigures:

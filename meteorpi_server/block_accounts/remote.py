@@ -17,7 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from meteorpi_model.errors import (
@@ -44,7 +44,7 @@ from meteorpi_server.block_accounts.base import (
     Caller,
 )
 from meteorpi_server.block_accounts.caches import AccountCache, MemoryCache
-from meteorpi_server.block_accounts.figures import AccountFigures
+from meteorpi_server.block_accounts.figures import AccountFigures, Counted
 from meteorpi_server.block_accounts.flights import Flights
 from meteorpi_server.block_accounts.hashing import CacheKeys
 
@@ -134,6 +134,10 @@ class RemoteAccounts(AccountSource):
         found = self._silence() or self._asked({"user_id": int(_PROBE)}, _PROBE, NOBODY)
         if isinstance(found, Failure):
             raise _unavailable(found)
+
+    def counted(self) -> Counted:
+        """See :meth:`AccountSource.counted`."""
+        return replace(self.figures.counted(), cache_failures=self._cache.failures)
 
     def close(self) -> None:
         """Close the connections to the server and the cache."""

@@ -15,6 +15,7 @@ from flask import Request
 from werkzeug.exceptions import ClientDisconnected, LengthRequired
 
 from meteorpi_model.errors import IncompleteBodyError, InvalidDocumentError, TooLargeError
+from meteorpi_server.block_api.request_notes import note_received
 from meteorpi_server.block_api.service import Incoming
 
 _READ_BYTES: Final = 1 << 18
@@ -60,6 +61,8 @@ def _chunks(request: Request, most_bytes: int) -> Iterator[bytes]:
             yield chunk
     except (ClientDisconnected, OSError) as error:
         raise IncompleteBodyError("the upload was cut off", received=received) from error
+    finally:
+        note_received(received)
 
 
 def _announced_digests(request: Request) -> dict[str, str | int]:

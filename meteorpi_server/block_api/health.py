@@ -13,6 +13,7 @@ from typing import Any, Final
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
+from meteorpi_db.filestore.measured import kind_of
 from meteorpi_model.errors import MeteorError
 from meteorpi_server.block_api.service import BlockService, current_service
 from meteorpi_server.versions import software_version
@@ -58,7 +59,7 @@ def show_info() -> ResponseReturnValue:
     return jsonify(
         software=f"MeteorPi {software_version()}",
         accounts=service.accounts.name,
-        store=type(service.store).__name__.removesuffix("FileStore").lower(),
+        store=kind_of(service.store),
         max_body_bytes=service.settings.block_max_body_bytes,
         read_policy=service.settings.block_read_policy,
         append_only=service.settings.block_append_only,
@@ -68,7 +69,9 @@ def show_info() -> ResponseReturnValue:
 
 
 def _accounts(service: BlockService) -> dict[str, Any]:
-    return _look("accounts", service.accounts.check)
+    found = _look("accounts", service.accounts.check)
+    stale = service.accounts.counted().stale
+    return found | {"stale_answers": stale} if stale else found
 
 
 def _events(service: BlockService) -> dict[str, Any]:

@@ -15,7 +15,17 @@ from meteorpi_model.errors import NotAuthenticatedError, PreconditionFailedError
 from meteorpi_server import problems
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts import AccountSource
-from meteorpi_server.block_api import event_streams, health, objects, prefixes, service, sockets, uploads
+from meteorpi_server.block_api import (
+    event_streams,
+    health,
+    measuring,
+    metrics_view,
+    objects,
+    prefixes,
+    service,
+    sockets,
+    uploads,
+)
 from meteorpi_server.block_api.traffic import WRITE_SECONDS
 from meteorpi_server.block_events import EventBroker
 
@@ -28,6 +38,8 @@ health.add_views(blueprint)
 sockets.add_views(blueprint)
 event_streams.add_views(blueprint)
 uploads.add_views(blueprint)
+metrics_view.add_views(blueprint)
+measuring.measure(blueprint)
 
 
 def add_routes(
@@ -57,6 +69,7 @@ def add_routes(
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
     name = meteor_app.attachments[-1].name
     meteor_app.upkeep.add(f"blocks {name}", SWEEP_SECONDS, made.keep_up)
+    metrics_view.publish(meteor_app, url_path, name, made)
     meteor_app.upkeep.add(f"traffic {name}", WRITE_SECONDS, made.traffic.write, at_end=True)
 
 

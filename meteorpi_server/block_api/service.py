@@ -22,8 +22,12 @@ from meteorpi_db.blocks.quota import QuotaRule
 from meteorpi_db.blocks.register import BlockRegister
 from meteorpi_db.blocks.resuming import ResumableUploads
 from meteorpi_db.filestore import Digests, FileStore
+from meteorpi_db.filestore.measured import MeasuredFileStore, kind_of
 from meteorpi_model.errors import MeteorError, TrafficReachedError
 from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
+from meteorpi_server.block_api import metrics
+from meteorpi_server.block_api.metrics import BlockMetrics
+from meteorpi_server.block_api.request_notes import note_account
 from meteorpi_server.block_api.traffic import TrafficMeter
 from meteorpi_server.block_api.transfers import Transfers
 from meteorpi_server.block_events import EventBroker, EventHub, HubLimits, open_broker
@@ -31,6 +35,7 @@ from meteorpi_server.context import current_request_id
 from meteorpi_server.metrics import Memo
 from meteorpi_server.settings import Settings
 from meteorpi_server.stopping import StopRequest
+from meteorpi_server.tallies import tally_of_node
 
 logger = logging.getLogger("meteorpi.block.objects")
 
@@ -62,6 +67,7 @@ class BlockService:
         store: where bytes are.
         traffic: counts what is read.
         transfers: turns at the store.
+        metrics: what is counted.
         uploads: those that take several requests.
         memo: answers that are costly to get.
         events: those who listen.
@@ -69,7 +75,8 @@ class BlockService:
     Args:
         db, settings: of the node.
         accounts: who knows accounts; None as the settings say.
-        store: where bytes are; None is the node's.
+        store: where bytes are; None as the settings say. What the node itself does for contents (backups,
+            verification) sees those of another store only when the setting `block_store` names it.
     """
 
     def __init__(
@@ -84,7 +91,9 @@ class BlockService:
         self._db = db
         self.settings = settings
         self.accounts = accounts or open_accounts(_account_options(settings), _directory(db, settings))
-        self.store = store or db.store
+        self.store = store or db.stores.blocks
+        self.metrics = BlockMetrics(tally_of_node(settings.metrics_dir, db.store), kind_of(self.store))
+        self.store = MeasuredFileStore(self.store, self.metrics)
         self.register = BlockRegister(db.transactions, db.clock)
         self.traffic = TrafficMeter(self.register)
         self.transfers = Transfers(settings.block_transfers, settings.block_transfer_wait_seconds)
@@ -100,6 +109,7 @@ class BlockService:
         self._log = EventLog(db.transactions, db.clock)
         broker = events or open_broker(settings.block_events, db.transactions)
         self.events = EventHub(self._log, broker, _hub_limits(settings), stop)
+        self._count_along()
         self._is_in_the_dark = False
         self._rule = QuotaRule(
             growth_bytes=settings.block_metafile_growth_bytes, grace_bytes=settings.block_quota_grace_bytes
@@ -107,7 +117,9 @@ class BlockService:
 
     def caller(self) -> Account:
         """The account of the current request; see :meth:`AccountSource.identify` for what it raises."""
-        return self.accounts.identify(request.headers.get("Authorization"), _caller())
+        account = self.accounts.identify(request.headers.get("Authorization"), _caller())
+        note_account(account_key(account))
+        return account
 
     def terms_of(self, account: Account) -> Terms:
         """Under what terms an account changes something."""
@@ -158,6 +170,7 @@ class BlockService:
     def announce(self, event: BlockEvent | None) -> None:
         """Tell those who listen what happened, once its transaction is committed; None is nothing."""
         if event is not None:
+            self.metrics.usage_changed(event.change)
             self.events.announce(event.prefix)
 
     def require_traffic(self, account_id: str) -> None:
@@ -189,8 +202,17 @@ class BlockService:
     def keep_up(self) -> None:
         """Remove the bytes of what was replaced or removed; forget uploads and events whose time is over."""
         self._log.forget_old()
-        sweeping.sweep_released(self._db.transactions, self.store, self._db.clock())
-        sweeping.sweep_uploads(self._db.transactions, self.store, self._db.clock())
+        database, store, now = self._db.transactions, self.store, self._db.clock()
+        self.metrics.swept("contents", sweeping.sweep_released(database, store, now))
+        self.metrics.swept("uploads", sweeping.sweep_uploads(database, store, now))
+
+    def _count_along(self) -> None:
+        """Let the metrics have what the parts count for themselves."""
+        database, events, follow = self._db.transactions, self.events, self.metrics.figures.follow
+        follow(lambda: metrics.readings_of_transfers(self.transfers))
+        follow(lambda: metrics.readings_of_database(database.waited_seconds, database.in_use))
+        follow(lambda: metrics.readings_of_events(events.figures.counted(), events.broker.connections))
+        follow(lambda: metrics.readings_of_accounts(self.accounts.counted()))
 
     def _remove_spare(self, content_id: UUID) -> None:
         """The same bytes were there; what cannot be removed now is found by whoever looks for orphans."""
