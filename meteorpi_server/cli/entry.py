@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "init": "init",
     "deploy": "installing",
     "schema": "schema",
+    "release": "release",
     "doctor": "doctor.command",
     "settings": "settings",
     "serve": "running",

@@ -1,0 +1,1 @@
+"""Releases side by side, by commit: built, migrated to, switched to, and gone back from."""

@@ -1,0 +1,303 @@
+"""Deploying a release: build, migrate, switch, reload, wait; and back again when it does not become ready.
+
+Every part may be repeated. After a kill the history says how far it came, and the next run goes on there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from meteorpi_model.errors import ConfigurationError, ConflictError, MeteorError, NotFoundError
+from meteorpi_server.deploying import journal, releases, trees
+from meteorpi_server.deploying.commands import run
+from meteorpi_server.deploying.direction import History, Way, way_to
+from meteorpi_server.deploying.environments import environment_of, is_complete, make_environment
+from meteorpi_server.deploying.instructions import CURRENT, Instructions
+from meteorpi_server.deploying.journal import Journal
+from meteorpi_server.deploying.readiness import wait_until_ready
+from meteorpi_server.deploying.releases import Program, Release
+
+logger = logging.getLogger("meteorpi.deploy")
+
+COMMAND_SECONDS: Final = 600.0
+"""How long a command that reloads, stops or starts the service may take."""
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a deployment is asked for.
+
+    Attributes:
+        into: the place whose link is switched.
+        origin: the place whose release uses the database now.
+        may_stop: stop the service while the schema changes, if the release in service does not bear that.
+        force: go back even where that loses data.
+    """
+
+    into: str = CURRENT
+    origin: str = CURRENT
+    may_stop: bool = False
+    force: bool = False
+
+
+class Deployment:
+    """Deployments at one place.
+
+    Args:
+        instructions: of the place.
+        environ: environment of the programs that are run.
+        say: is told each thing before it is done: what, and more about it.
+    """
+
+    def __init__(self, instructions: Instructions, environ: Mapping[str, str], say: Say) -> None:
+        self._instructions = instructions
+        self._environ = environ
+        self._say = say
+        self.journal = Journal(instructions.deployed)
+
+    def checkout(self, commit: str) -> Release:
+        """Export a commit and make its environment; nothing that is served is touched.
+
+        Raises:
+            NotFoundError: there is no such commit.
+            ConflictError: another deployment is under way.
+            MeteorError: it could not be built.
+        """
+        sha1 = trees.commit_id(self._instructions, commit)
+        with self.journal.locked():
+            return self._build(sha1)
+
+    def deploy(self, commit: str, wish: Wish) -> Release:
+        """Bring a commit into service, with the settings as they are now.
+
+        Raises:
+            NotFoundError: there is no such commit.
+            ConflictError: the service would have to be stopped, or another deployment is under way; nothing
+                was changed.
+            MeteorError: it could not be built, its steps failed, those of the release before would lose data,
+                or it did not become ready: the former release is in service, or the detail says otherwise.
+        """
+        sha1 = trees.commit_id(self._instructions, commit)
+        with self.journal.locked():
+            release = self._build(sha1)
+            self._bring_in(release, wish)
+        return release
+
+    def roll_back(self, wish: Wish) -> Release:
+        """Bring back the release that was in service before, with the settings that it had.
+
+        Raises:
+            NotFoundError: there was none.
+            ConflictError, MeteorError: see :meth:`deploy`.
+        """
+        with self.journal.locked():
+            release = self.former(wish.into)
+            self._bring_in(release, wish)
+        return release
+
+    def former(self, place: str) -> Release:
+        """The release that was in service at `place` before the present one.
+
+        Raises:
+            NotFoundError: there was none.
+            ConfigurationError: its files are gone.
+        """
+        current = releases.current_release(self._instructions, place)
+        entry = self.journal.former(place, current.name if current else "")
+        if entry is None:
+            raise NotFoundError(f"nothing was in service at {place} before")
+        release = releases.open_release(self._instructions, entry.release)
+        if not release.is_complete:
+            raise ConfigurationError(f"files of {release.name} are gone: deploy {release.commit} again")
+        return release
+
+    def preview(self, release: Release | None, sha1: str, wish: Wish) -> None:
+        """Say what would be done for a commit, or for a `release` that exists; nothing is changed."""
+        if release is None:
+            release = self._preview_building(sha1)
+        if release is None:
+            self._say("migrate", "known once the commit has been checked out")
+        else:
+            self._preview_schema(release, wish)
+        place = self._instructions.deployed / wish.into
+        self._say("switch", f"{place} to {release.name if release else sha1[:12]}")
+        self._say("reload", " ".join(self._instructions.reload))
+        self._say("wait", f"{self._instructions.ready}, for {self._instructions.ready_seconds:g} s")
+
+    def _preview_building(self, sha1: str) -> Release | None:
+        tree = trees.tree_of(self._instructions, sha1)
+        self._say("export", f"{tree}{', is there' if tree.exists() else ''}")
+        if not tree.exists():
+            self._say("build", "the environment, unless its requirements have one")
+            return None
+        environment = environment_of(self._instructions, tree)
+        self._say("build", f"{environment}{', is there' if is_complete(environment) else ''}")
+        return releases.candidate(self._instructions, sha1) if is_complete(environment) else None
+
+    def _preview_schema(self, release: Release, wish: Wish) -> None:
+        present = Program(
+            release.commit,
+            release.program.tree,
+            release.program.environment,
+            release.program.settings if release.folder.exists() else self._instructions.settings,
+        )
+        way, owner = self._way(Release(release.folder, present), wish)
+        if way.objections:
+            self._say(
+                "stop", f"{wish.origin}, which does not bear that the schema {', '.join(way.objections)}"
+            )
+        if way.down_to is not None:
+            self._say("migrate", f"down to {way.down_to}, with the steps of {owner.name}")
+        if way.up_to is not None:
+            self._say("migrate", f"up to {way.up_to}, with the steps of {release.name}")
+        if not way.is_needed:
+            self._say("migrate", "nothing to do")
+
+    def _build(self, sha1: str) -> Release:
+        tree = trees.tree_of(self._instructions, sha1)
+        if not tree.exists():
+            self._say("export", str(tree))
+            trees.export(self._instructions, sha1)
+        environment = environment_of(self._instructions, tree)
+        if not is_complete(environment):
+            self._say("build", str(environment))
+            make_environment(self._instructions, tree)
+        release = releases.candidate(self._instructions, sha1)
+        releases.write(self._instructions, release)
+        return release
+
+    def _bring_in(self, release: Release, wish: Wish) -> None:
+        current = releases.current_release(self._instructions, wish.into)
+        way, owner = self._way(release, wish)
+        is_current = current is not None and current.name == release.name
+        if is_current and not way.is_needed and self.journal.is_finished(wish.into, release.name):
+            self._say("done", f"{release.name} is in service already")
+            return
+        if way.objections and not wish.may_stop:
+            raise ConflictError(
+                f"the release in service does not bear the change of the schema, which"
+                f" {', '.join(way.objections)}: --stop ends the service meanwhile"
+            )
+        self._note(wish, journal.BEGUN, release)
+        with self._former_back_on_failure(self._fallback(current, release, wish), release, wish):
+            self._change_over(release, owner, way, wish)
+        self._note(wish, journal.DONE, release)
+
+    def _change_over(self, release: Release, owner: Release, way: Way, wish: Wish) -> None:
+        """From the release in service to `release`; raises when the latter does not become ready."""
+        must_start = self.journal.is_stopped(wish.into)
+        if way.objections and not must_start:
+            self._stop(release, wish)
+            must_start = True
+        self._migrate(release, owner, way, wish)
+        self._serve(release, wish, must_start=must_start)
+
+    def _serve(self, release: Release, wish: Wish, *, must_start: bool) -> None:
+        self._say("switch", f"{self._instructions.deployed / wish.into} to {release.name}")
+        releases.switch(self._instructions, wish.into, release)
+        self._note(wish, journal.SWITCHED, release)
+        name = "start" if must_start else "reload"
+        self._command(name)
+        self._say("wait", self._instructions.ready)
+        wait_until_ready(self._instructions.ready, release.commit, self._instructions.ready_seconds)
+
+    def _migrate(self, release: Release, owner: Release, way: Way, wish: Wish) -> None:
+        if way.down_to is not None:
+            self._say("migrate", f"down to {way.down_to}, with the steps of {owner.name}")
+            self._note(wish, journal.MIGRATING, owner, f"down to {way.down_to}")
+            forced = ["--force"] if wish.force else []
+            self._schema(owner, "down", "--to", str(way.down_to), *forced)
+        if way.up_to is not None:
+            self._say("migrate", f"up to {way.up_to}, with the steps of {release.name}")
+            self._note(wish, journal.MIGRATING, release, f"up to {way.up_to}")
+            self._schema(release, "up")
+
+    def _way(self, release: Release, wish: Wish) -> tuple[Way, Release]:
+        """What the schema needs, and the release whose steps made it what it is."""
+        target = self._history(release)
+        running = releases.current_release(self._instructions, wish.origin)
+        owner, its_history = self._owner(release, target, running, wish)
+        if running is None or self.journal.is_stopped(wish.origin):
+            return way_to(target, its_history, None), owner
+        try:
+            bears = self._history(running)
+        except MeteorError as error:  # that it is broken may be why another one is deployed
+            self._say("note", f"{running.name} does not say what it bears: {error.detail}")
+            bears = History.unknown(target.version, target.oldest_for)
+        return way_to(target, its_history, bears), owner
+
+    def _owner(
+        self, release: Release, target: History, running: Release | None, wish: Wish
+    ) -> tuple[Release, History]:
+        """The release whose steps made the schema what it is, as far as it can still be asked."""
+        entry = self.journal.last_migration(wish.origin) or self.journal.last_migration(wish.into)
+        try:
+            owner = releases.open_release(self._instructions, entry.release) if entry else running
+            if owner is not None and owner.name != release.name:
+                return owner, self._history(owner)
+        except MeteorError as error:
+            self._say("note", f"the release that made the schema cannot be asked: {error.detail}")
+        return release, target
+
+    def _history(self, release: Release) -> History:
+        return History.from_json(self._schema(release, "current", "--json"))
+
+    def _schema(self, release: Release, *arguments: str) -> str:
+        return release.program.run(self._environ, "schema", *arguments)
+
+    def _fallback(self, current: Release | None, release: Release, wish: Wish) -> Release | None:
+        """The release to go back to: the one in service, or after a kill the one before it."""
+        if current is not None and current.name != release.name:
+            return current
+        entry = self.journal.former(wish.into, release.name)
+        return releases.open_release(self._instructions, entry.release) if entry else None
+
+    @contextmanager
+    def _former_back_on_failure(self, former: Release | None, release: Release, wish: Wish) -> Iterator[None]:
+        try:
+            yield
+        except MeteorError as error:
+            logger.warning("deployment failed release=%s reason=%s", release.name, error.detail)
+            if former is None:
+                self._note(wish, journal.FAILED, release, error.detail)
+                raise
+            self._go_back(former, release, wish, error)
+            raise MeteorError(f"{error.detail}; {former.name} is in service again") from error
+
+    def _go_back(self, former: Release, release: Release, wish: Wish, cause: MeteorError) -> None:
+        """Have `former` served again, after whatever was done for `release`."""
+        self._say("back", f"to {former.name}: {cause.detail}")
+        try:
+            way, owner = self._way(former, wish)
+            must_start = self.journal.is_stopped(wish.into)
+            if way.is_needed and not must_start:
+                self._stop(former, wish)
+                must_start = True
+            self._migrate(former, owner, way, Wish(wish.into, wish.origin))
+            self._serve(former, wish, must_start=must_start)
+        except MeteorError as error:
+            self._note(wish, journal.FAILED, release, error.detail)
+            raise MeteorError(
+                f"{cause.detail}; and the former release is not back: {error.detail}"
+            ) from error
+        self._note(wish, journal.SWITCHED_BACK, former, cause.detail)
+
+    def _stop(self, release: Release, wish: Wish) -> None:
+        if not (self._instructions.stop and self._instructions.start):
+            raise ConfigurationError("the instructions do not say how to stop and start the service")
+        self._note(wish, journal.STOPPED, release)  # before it is: a start too many does no harm
+        self._command("stop")
+
+    def _command(self, name: str) -> None:
+        words = getattr(self._instructions, name)
+        self._say(name, " ".join(words))
+        run(words, self._environ, timeout=COMMAND_SECONDS)
+
+    def _note(self, wish: Wish, event: str, release: Release, detail: str = "") -> None:
+        self.journal.note(wish.into, event, release.name, release.commit, detail)

@@ -1,0 +1,56 @@
+"""Whether what is served now is a certain release, and can do its work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import requests
+
+from meteorpi_model.errors import MeteorError
+
+_ANSWER_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.2
+
+
+def wait_until_ready(
+    url: str,
+    commit: str,
+    seconds: float,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Ask `url` until it answers 200 in the name of the commit.
+
+    The old release may answer for a while; what does not name a commit was not started as a release.
+
+    Args:
+        url: of ``/ready``.
+        commit: SHA-1.
+        seconds: how long to go on asking.
+        monotonic: a clock in seconds that only goes forward.
+        sleep: waits so many seconds.
+
+    Raises:
+        MeteorError: it did not; the detail has what was answered last.
+    """
+    deadline = monotonic() + seconds
+    while (answer := _ask(url, commit)) is not None:
+        if monotonic() >= deadline:
+            raise MeteorError(f"commit {commit[:12]} did not become ready within {seconds:g} s: {answer}")
+        sleep(_PAUSE_SECONDS)
+
+
+def _ask(url: str, commit: str) -> str | None:
+    """Why it is not ready; None when it is."""
+    try:
+        answer = requests.get(url, timeout=_ANSWER_SECONDS, allow_redirects=False)
+        said = answer.json() if answer.ok else {}
+    except requests.RequestException as error:
+        return f"{url} does not answer as it should: {type(error).__name__}"
+    if answer.status_code != requests.codes.ok:
+        return f"{url} answers {answer.status_code}"
+    release = said.get("release") if isinstance(said, dict) else None
+    return None if release == commit else f"{url} answers for {release or 'no release'}"
