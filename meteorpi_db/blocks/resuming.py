@@ -45,7 +45,7 @@ logger = logging.getLogger("meteorpi.db.blocks")
 
 KEEP_HOURS: Final = 24
 MOST_BYTES: Final = 2 << 30
-_REFUSALS: Final = (NotFoundError, NotAllowedError, PreconditionFailedError, QuotaReachedError)
+REFUSALS: Final = (NotFoundError, NotAllowedError, PreconditionFailedError, QuotaReachedError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +236,7 @@ class ResumableUploads:
             stored = self._finish(row, lock, offset, terms)
         except IncompleteBodyError:
             raise  # bytes went missing in the store; what is left can be gone on with
-        except (*_REFUSALS, DigestMismatchError):
+        except (*REFUSALS, DigestMismatchError):
             self._discard(row, lock)
             raise
         lock.end()

@@ -27,7 +27,6 @@ EXTENSIONS: Final = (
 CONTENT_TYPE: Final = "application/offset+octet-stream"
 
 _KEY: Final = re.compile(r"[!-+\--~]+")  # visible ASCII without comma and space
-_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _MOST_METADATA: Final = 16 << 10
 _MOST_DIGITS: Final = 18
 
@@ -84,18 +83,6 @@ def read_metadata(header: str) -> dict[str, str]:
             raise InvalidDocumentError("Upload-Metadata is a list of different keys with values in base64")
         found[key] = _text(key, text.strip(" \t"))
     return found
-
-
-def read_sha256(metadata: dict[str, str]) -> str | None:
-    """The announced digest of the whole object, None for none.
-
-    Raises:
-        InvalidDocumentError: it is no digest.
-    """
-    text = metadata.get("sha256")
-    if text is not None and not _SHA256.fullmatch(text):
-        raise InvalidDocumentError("sha256 of Upload-Metadata is no SHA-256 in hexadecimal digits")
-    return None if text is None else text.lower()
 
 
 def read_checksum(request: Request) -> Checksum | None:

@@ -16,9 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed, UnsupportedMediaType
 from werkzeug.http import http_date
 from werkzeug.wrappers import Response as BaseResponse
 
-from meteorpi_db.blocks.changes import Upload
-from meteorpi_db.blocks.conditions import Demands
-from meteorpi_db.blocks.names import checked_path, checked_prefix, tag_of
+from meteorpi_db.blocks.names import tag_of
 from meteorpi_db.blocks.resuming import Piece, Progress
 from meteorpi_db.blocks.uploads import Plan
 from meteorpi_model.errors import InvalidDocumentError, UnavailableError
@@ -26,8 +24,8 @@ from meteorpi_server import problems
 from meteorpi_server.app import current_meteor_app
 from meteorpi_server.block_api import tus_headers
 from meteorpi_server.block_api.bodies import incoming_body
-from meteorpi_server.block_api.objects import FALLBACK_TYPE, KEPT_TYPES
-from meteorpi_server.block_api.service import BlockService, current_service, needs_account, new_upload_id
+from meteorpi_server.block_api.service import BlockService, current_service, needs_account
+from meteorpi_server.block_api.upload_plans import plan_of
 
 View = Callable[..., ResponseReturnValue]
 
@@ -152,19 +150,8 @@ _OVERRIDES: Final[dict[str, View]] = {"PATCH": continue_upload, "DELETE": end_up
 
 def _plan() -> Plan:
     header = request.headers.get("Upload-Metadata", "")
-    said = tus_headers.read_metadata(header)
-    for key in ("prefix", "path"):
-        if key not in said:
-            raise InvalidDocumentError(f"Upload-Metadata has no {key}")
-    upload = Upload(
-        prefix=checked_prefix(said["prefix"]),
-        path=checked_path(said["path"]),
-        demands=Demands(if_match=said.get("if_match"), if_none_match=said.get("if_none_match")),
-        media_type=said["filetype"] if said.get("filetype") in KEPT_TYPES else FALLBACK_TYPE,
-        upload_id=new_upload_id(),
-    )
     length = tus_headers.read_length(request)
-    return Plan(upload=upload, length=length, sha256=tus_headers.read_sha256(said), metadata=header)
+    return plan_of(tus_headers.read_metadata(header), length, "resumable", header)
 
 
 def _brings_bytes() -> bool:
