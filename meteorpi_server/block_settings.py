@@ -51,6 +51,9 @@ class BlockSettings(ArchiveSettings):
     block_upload_keep_hours: int = setting(
         24, "how long an upload can be gone on with after its last byte", minimum=1
     )
+    block_direct_uploads: bool = setting(
+        False, "give clients signed addresses of the object store to upload to"
+    )
     block_metafile_growth_bytes: int = setting(
         150 << 10, "an object that is no block may grow by less than this when the quota is reached"
     )

@@ -64,8 +64,15 @@ def show_info() -> ResponseReturnValue:
         read_policy=service.settings.block_read_policy,
         append_only=service.settings.block_append_only,
         retain_days=service.settings.block_retain_days,
-        features=["conditions", "digests", "events", "listing", "ranges", "resumable-uploads"],
+        features=_features(service),
     )
+
+
+def _features(service: BlockService) -> list[str]:
+    found = ["conditions", "digests", "events", "listing", "ranges", "resumable-uploads"]
+    if service.settings.block_direct_uploads and service.direct.is_possible:
+        found.append("direct-uploads")
+    return found
 
 
 def _accounts(service: BlockService) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from meteorpi_server import problems
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts import AccountSource
 from meteorpi_server.block_api import (
+    direct_uploads,
     event_streams,
     health,
     measuring,
@@ -38,6 +39,7 @@ health.add_views(blueprint)
 sockets.add_views(blueprint)
 event_streams.add_views(blueprint)
 uploads.add_views(blueprint)
+direct_uploads.add_views(blueprint)
 metrics_view.add_views(blueprint)
 measuring.measure(blueprint)
 

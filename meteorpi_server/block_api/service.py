@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, cast
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import sweeping
 from meteorpi_db.blocks.changes import Stored, Terms, Upload
 from meteorpi_db.blocks.conditions import Demands
+from meteorpi_db.blocks.direct import ADDRESS, DirectUploads
 from meteorpi_db.blocks.directory import BlockDirectory, stored_id
 from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_db.blocks.events import BlockEvent
@@ -69,6 +71,7 @@ class BlockService:
         transfers: turns at the store.
         metrics: what is counted.
         uploads: those that take several requests.
+        direct: those that pass this node by.
         memo: answers that are costly to get.
         events: those who listen.
 
@@ -104,6 +107,13 @@ class BlockService:
             keep_hours=settings.block_upload_keep_hours,
             most_bytes=settings.block_max_body_bytes,
             turn=self.transfers.writes.one,
+        )
+        self.direct = DirectUploads(
+            db.transactions,
+            self.store,
+            db.clock,
+            keep=timedelta(hours=settings.block_upload_keep_hours) + ADDRESS,
+            most_bytes=settings.block_max_body_bytes,
         )
         self.memo = Memo()
         self._log = EventLog(db.transactions, db.clock)
