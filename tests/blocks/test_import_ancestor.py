@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from meteorpi_db.blocks.ancestor_objects import open_objects
 from meteorpi_db.blocks.importing import AncestorImport, AncestorReport
 from meteorpi_db.blocks.recounting import recount
 from meteorpi_db.blocks.tables import block_object, block_prefix
+from meteorpi_db.filestore.pacing import Pace
 from meteorpi_db.testing.object_servers import ACCESS_KEY, SECRET_KEY, ObjectServer
 from meteorpi_db.testing.servers import PostgresServer
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError, UnavailableError
@@ -208,6 +210,49 @@ def test_objects_are_taken_out_of_a_bucket(
     kept = {each["Key"] for each in client.list_objects_v2(Bucket=bucket)["Contents"]}
     assert kept == set(OBJECTS)
     client.close()
+
+
+@pytest.mark.contract("K-401", "K-503")
+@pytest.mark.engines("sqlite")
+def test_import_stops_when_asked_to_and_goes_on_when_repeated(
+    db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path
+) -> None:
+    url, stop = ancestor(4), threading.Event()
+    job = AncestorImport(
+        db.transactions, db.store, db.clock, lambda size_bytes: stop.set(), Pace(1 << 30, stop)
+    )
+
+    stopped = job.run(read_ancestor(url, TODAY), open_objects(str(objects)))
+    report = take(db, url, objects)
+
+    assert (stopped.objects, stopped.is_interrupted, stopped.is_complete) == (1, True, False)
+    assert stopped.as_dict()["interrupted"] is True
+    assert (report.objects, report.present, report.is_complete) == (len(OBJECTS) - 1, 1, True)
+    assert len(stored_ids(db)) == len(OBJECTS)
+
+
+@pytest.mark.contract("K-401", "K-503")
+@pytest.mark.engines("sqlite")
+def test_import_reads_no_faster_than_it_may(
+    db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path
+) -> None:
+    clock, paid = [0.0], []
+
+    class Waiting(threading.Event):
+        """Lets the clock go on in place of waiting."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            paid.append(timeout or 0.0)
+            clock[0] += timeout or 0.0
+            return False
+
+    job = AncestorImport(
+        db.transactions, db.store, db.clock, pace=Pace(10, Waiting(), clock=lambda: clock[0])
+    )
+    report = job.run(read_ancestor(ancestor(4), TODAY), open_objects(str(objects)))
+
+    assert report.is_complete
+    assert sum(paid) == pytest.approx(sum(map(len, OBJECTS.values())) / 10)
 
 
 @pytest.mark.contract("K-401", "K-405")
