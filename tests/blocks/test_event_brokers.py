@@ -32,8 +32,10 @@ def brokers(db: MeteorDatabase, redis_server: RedisServer) -> Iterator[Callable[
     with ExitStack() as stack:
 
         def make(kind: str) -> EventBroker:
-            name = redis_server.url if kind == "redis" else kind
-            broker = open_broker(name, db.transactions)
+            if kind == "database":
+                broker: EventBroker = DatabaseBroker(db.transactions, poll_seconds=0.05)
+            else:
+                broker = open_broker(redis_server.url if kind == "redis" else kind, db.transactions)
             stack.callback(broker.close)
             return broker
 
@@ -198,3 +200,4 @@ def test_the_local_broker_says_nothing(db: MeteorDatabase) -> None:
 
     assert isinstance(broker, LocalBroker)
     assert broker.connections == 0
+    assert isinstance(open_broker("database", db.transactions), DatabaseBroker)
