@@ -21,6 +21,7 @@ from waitress.server import create_server
 from waitress.task import WSGITask
 
 from meteorpi_model.errors import ConfigurationError
+from meteorpi_server.diagnostics import answering_signals
 from meteorpi_server.fronting import CONNECTION, GIVE_AWAY, believing_proxy
 from meteorpi_server.settings import Settings
 from meteorpi_server.supervision import Supervisor
@@ -156,7 +157,7 @@ def serve(
     """
     supervisor = supervisor or Supervisor()
     server = StandaloneServer(application, settings, supervisor=supervisor, on_stop=on_stop)
-    with stopped_by_signals(server.stop):
+    with answering_signals(settings), stopped_by_signals(server.stop):
         logger.info("serving host=%s port=%d threads=%d", settings.host, server.port, settings.threads)
         if on_start is not None:
             on_start(server.port)
@@ -249,7 +250,7 @@ def _adjustments(settings: Settings) -> dict[str, object]:
         "outbuf_high_watermark": _WAITING_BYTES,
         "outbuf_overflow": 2 * _WAITING_BYTES,
         # The routes have their own, smaller limits; a multipart body is a little larger than the file in it.
-        "max_request_body_size": settings.max_upload_bytes + (1 << 20),
+        "max_request_body_size": max(settings.max_upload_bytes, settings.block_max_body_bytes) + (1 << 20),
         "asyncore_use_poll": True,
         "clear_untrusted_proxy_headers": True,
     }

@@ -110,10 +110,9 @@ class BlockSetup(Setup):
             if not given.is_option:
                 others = f"{names[given.place]}, " if given.place in names else ""
                 names[given.place] = others + declared[name].variable
-        settings = dataclasses.replace(node.settings, **values)
         return dataclasses.replace(
             node,
-            settings=_with_room_for_blocks(settings) if self._is_server else settings,
+            settings=dataclasses.replace(node.settings, **values),
             origins=origins,
             aliases={**names, **dict.fromkeys(self.sayings.ignored, "")},
         )
@@ -153,9 +152,3 @@ class BlockSetup(Setup):
 def _chosen(node: Loaded, *names: str) -> dict[str, Any]:
     """Settings that are not defaults."""
     return {name: getattr(node.settings, name) for name in names if name in node.origins}
-
-
-def _with_room_for_blocks(settings: Settings) -> Settings:
-    """The same for a server whose largest request is an object."""
-    most = max(settings.max_upload_bytes, settings.block_max_body_bytes)
-    return dataclasses.replace(settings, max_upload_bytes=most)

@@ -68,9 +68,9 @@ def set_up(places: dict[str, Path]) -> SetUp:
 
 
 def changed(loaded: Loaded) -> dict[str, Any]:
-    """The settings that are not those of a node without any options, but for the limits of all requests."""
+    """The settings that are not those of a node without any options."""
     now, before = vars(loaded.settings), vars(Settings())
-    return {name: now[name] for name in now if now[name] != before[name] and name != "max_upload_bytes"}
+    return {name: now[name] for name in now if now[name] != before[name]}
 
 
 @pytest.mark.contract("K-500")

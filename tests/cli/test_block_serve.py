@@ -161,16 +161,17 @@ qabel:
         )
         accounting.always(Saying(document=known(17)))
         anna = {"Authorization": "Token of anna"}
-        with serving(tmp_path) as (_, url), PublishedClient(url, anna) as client:
+        smaller = {"METEORPI_MAX_UPLOAD_BYTES": "1000"}  # a limit of files, which is none of blocks
+        with serving(tmp_path, **smaller) as (_, url), PublishedClient(url, anna) as client:
             prefix = json.loads(client.ask("POST", "/prefix/")[2])["prefix"]
             keep_a_file(url, anna, prefix)
-            assert client.ask("POST", f"/files/{prefix}/index", [b"index"])[0] == 204
+            assert client.ask("POST", f"/files/{prefix}/index", [bytes(1 << 16)] * 20)[0] == 204
         assert accounting.asked[0].headers["apisecret"] == "geheim"
 
     assert len([path for path in (tmp_path / "objects").rglob("*") if path.is_file()]) >= 1
     with MeteorDatabase(tmp_path / "blocks.db", tmp_path / "none") as database:
         (place,) = BlockAdministration(database.transactions, database.clock).prefixes_of("remote:17")
-    assert (place.name, place.objects) == (prefix, 1)
+    assert (place.name, place.objects, place.used) == (prefix, 1, 20 << 16)
 
 
 @pytest.mark.contract("K-401", "A.13/psql-dsn", "KD-12")
