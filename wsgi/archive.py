@@ -18,7 +18,9 @@ from meteorpi_server.settings import load_settings
 
 loaded = load_settings(os.environ, aliases=("container", "fpx"))
 settings = loaded.settings.without_node()
-configure_logging(settings.log_level, settings.log_format, path=settings.archive_log_file)
+configure_logging(
+    settings.log_level, settings.log_format, path=settings.archive_log_file, config=settings.logging_config
+)
 tell_of_aliases(loaded)
 meteor_app = make_archive_app(settings.open_database(), settings)
 meteor_app.begin_serving()

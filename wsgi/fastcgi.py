@@ -17,7 +17,7 @@ from meteorpi_server.logs import configure_logging
 from meteorpi_server.settings import Settings
 
 settings = Settings.load(os.environ)
-configure_logging(settings.log_level, settings.log_format)
+configure_logging(settings.log_level, settings.log_format, config=settings.logging_config)
 db = settings.open_database()
 meteor_app = MeteorApp(db=db, settings=settings)
 

@@ -65,7 +65,12 @@ def run(setup: Setup, output: Output, **options: Any) -> None:
     """
     own = ArchiveSetup(setup, given_settings(options), is_server=True)
     settings = own.settings
-    configure_logging(settings.log_level, settings.log_format, path=settings.archive_log_file)
+    configure_logging(
+        settings.log_level,
+        settings.log_format,
+        path=settings.archive_log_file,
+        config=settings.logging_config,
+    )
     tell_of_aliases(own.loaded)
     with own.open_database() as database:
         meteor_app = make_archive_app(database, settings)

@@ -84,7 +84,8 @@ class Setup:
 
     def configure_logging(self) -> None:
         """Write log lines to standard error, as the settings say; for commands that run for long."""
-        configure_logging(self.settings.log_level, self.settings.log_format)
+        settings = self.settings
+        configure_logging(settings.log_level, settings.log_format, config=settings.logging_config)
 
 
 class ArchiveSetup(Setup):
