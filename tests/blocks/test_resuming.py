@@ -54,6 +54,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.time = 0.0
+        self.sign_seconds = 1.0
         self.meanwhile: Callable[[], object] = lambda: None
 
     def pause(self, seconds: float) -> None:
@@ -61,7 +62,7 @@ class Waiting:
         self.meanwhile()
 
     def patience(self) -> Patience:
-        return Patience(pause=self.pause, monotonic=lambda: self.time)
+        return Patience(pause=self.pause, monotonic=lambda: self.time, sign_seconds=self.sign_seconds)
 
 
 class World:
@@ -345,6 +346,7 @@ def test_who_is_alive_keeps_the_lock(world: World) -> None:
 def test_who_waits_for_the_store_is_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it takes the store to finish a large content."""
     upload_id = world.begin()
+    world.waiting.sign_seconds = 0.01
     signs = threading.Event()
     finish, keep_lock = LocalPartialContent.finish, uploads.keep_lock
 
