@@ -225,6 +225,8 @@ class Deployment:
         owner, its_history = self._owner(release, target, running, wish)
         if running is None or self.journal.is_stopped(wish.origin):
             return way_to(target, its_history, None), owner
+        if running.name == owner.name:
+            return way_to(target, its_history, its_history), owner
         try:
             bears = self._history(running)
         except MeteorError as error:  # that it is broken may be why another one is deployed

@@ -37,7 +37,7 @@ class Instructions:
     Attributes:
         root: the directory of the place.
         repository: a Git repository that holds the commits; nothing is fetched.
-        settings: configuration file of the node, which each release gets a copy of.
+        settings: configuration file of the node (TOML), which each release gets a copy of.
         ready: URL of ``/ready`` of what is served.
         reload: command, as words, that has the linked release served.
         stop: command that ends the service; only asked for by ``--stop``.
@@ -107,6 +107,8 @@ def _read(place: str, name: str, value: object, root: Path) -> Any:
         return float(value)
     if not isinstance(value, str):
         raise ConfigurationError(f"{place} must be a text")
+    if name == "settings" and not value.endswith(".toml"):
+        raise ConfigurationError(f"{place} must be a configuration file of a node, which ends in .toml")
     return root / value if name in ("repository", "settings") else value
 
 

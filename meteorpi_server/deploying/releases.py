@@ -24,7 +24,7 @@ from meteorpi_server.deploying.trees import tree_of
 _FOLDER: Final = "releases"
 _DRAFT: Final = ".draft-"
 _LAUNCHER: Final = "meteorpi"
-_SETTINGS: Final = "meteorpi"
+_SETTINGS: Final = "meteorpi.toml"
 _VARIABLES: Final = "release.env"
 _TREE, _ENVIRONMENT, _COMMIT = "tree", "environment", "COMMIT"
 
@@ -100,10 +100,10 @@ def candidate(instructions: Instructions, sha1: str) -> Release:
     """
     tree = tree_of(instructions, sha1)
     environment = environment_of(instructions, tree)
-    parts = (sha1, environment.name, instructions.settings.suffix, _settings(instructions))
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    content = "\n".join((sha1, environment.name, _settings(instructions)))
+    digest = hashlib.sha256(content.encode()).hexdigest()
     folder = instructions.deployed / _FOLDER / f"{sha1[:12]}-{digest[:12]}"
-    return Release(folder, Program(sha1, tree, environment, _settings_in(folder, instructions.settings)))
+    return Release(folder, Program(sha1, tree, environment, folder / _SETTINGS))
 
 
 def open_release(instructions: Instructions, name: str) -> Release:
@@ -116,10 +116,9 @@ def open_release(instructions: Instructions, name: str) -> Release:
     try:
         commit = (folder / _COMMIT).read_text(encoding="ascii").strip()
         tree, environment = (folder / _TREE).readlink(), (folder / _ENVIRONMENT).readlink()
-        settings = next(folder.glob(f"{_SETTINGS}.*"))
-    except (OSError, StopIteration) as error:
+    except OSError as error:
         raise ConfigurationError(f"the release {name} is gone: deploy its commit again") from error
-    return Release(folder, Program(commit, tree, environment, settings))
+    return Release(folder, Program(commit, tree, environment, folder / _SETTINGS))
 
 
 def current_release(instructions: Instructions, place: str) -> Release | None:
@@ -162,10 +161,6 @@ def _settings(instructions: Instructions) -> str:
         return instructions.settings.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read the settings {instructions.settings}: {error}") from error
-
-
-def _settings_in(folder: Path, settings: Path) -> Path:
-    return folder / f"{_SETTINGS}{settings.suffix or '.toml'}"
 
 
 def _launcher(program: Program) -> str:

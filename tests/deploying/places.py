@@ -76,14 +76,14 @@ class Place:
         root.mkdir()
         self.repository = Repository(root / "repository")
         self.ready = ready
-        self.settings(place=str(root))
+        self.settings()
         self.instruct()
 
     def instruct(self, **changed: Any) -> None:
         """Write the instructions."""
         said = {
             "repository": "repository",
-            "settings": "settings.json",
+            "settings": "settings.toml",
             "ready": self.ready,
             "ready_seconds": WAIT_SECONDS,
             **{name: self._launch("start") for name in ("reload", "start")},
@@ -94,8 +94,9 @@ class Place:
         (self.root / "deploy.toml").write_text(text)
 
     def settings(self, **values: str) -> None:
-        """Write the settings of the releases; their first line is taken by a comment once they are copied."""
-        (self.root / "settings.json").write_text(json.dumps({"place": str(self.root), **values}))
+        """Write the settings of the releases."""
+        text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        (self.root / "settings.toml").write_text(f"place = {json.dumps(str(self.root))}\n{text}")
 
     def _launch(self, command: str) -> list[str]:
         return [str(self.root / "deployed" / "current" / "meteorpi"), command]

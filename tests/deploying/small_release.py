@@ -11,13 +11,14 @@ import json
 import os
 import signal
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 State = dict[str, Any]
 
 TREE = Path(__file__).parent.parent
-SETTINGS = json.loads(Path(os.environ["METEORPI_CONFIG"]).read_text().split("\n", 1)[-1])
+SETTINGS = tomllib.loads(Path(os.environ["METEORPI_CONFIG"]).read_text())
 PLACE = Path(SETTINGS["place"])
 KNOWN = json.loads((TREE / "steps.json").read_text())
 DATABASE, RUNNING, LOG, KILL = (PLACE / name for name in ("database", "running", "log", "kill"))

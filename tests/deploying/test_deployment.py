@@ -32,7 +32,7 @@ def test_commit_is_brought_into_service(place: Place) -> None:
     assert said == ["export", "build", "migrate", "switch", "reload", "wait"]
     assert (place.link / "tree").readlink() == place.root / "trees" / sha1
     assert (place.link / "environment" / "bin" / "python").exists()
-    assert f"Commit {sha1}" in (place.link / "meteorpi.json").read_text()
+    assert f"Commit {sha1}" in (place.link / "meteorpi.toml").read_text()
     version = next((place.link / "tree").glob("meteorpi-*.dist-info")).name
     assert version == f"meteorpi-0+g{sha1[:12]}.dist-info"
 
@@ -45,7 +45,7 @@ def test_what_is_generated_is_the_owners_alone(place: Place) -> None:
 
     modes = {path.name: mode_of(path) for path in place.link.iterdir() if not path.is_symlink()}
 
-    assert modes == {"COMMIT": 0o600, "meteorpi.json": 0o600, "release.env": 0o600, "meteorpi": 0o700}
+    assert modes == {"COMMIT": 0o600, "meteorpi.toml": 0o600, "release.env": 0o600, "meteorpi": 0o700}
     assert mode_of(place.link.resolve()) == 0o700
     assert mode_of(place.root / "deployed" / "deploy-history") == 0o600
 
@@ -99,7 +99,7 @@ def test_new_settings_make_a_release_of_their_own(place: Place) -> None:
     second = deployment.deploy("HEAD", Wish())
 
     assert first.name != second.name
-    assert "changed" in (place.link / "meteorpi.json").read_text()
+    assert "changed" in (place.link / "meteorpi.toml").read_text()
     assert "changed" not in first.program.settings.read_text()
 
 
@@ -116,7 +116,7 @@ def test_configuration_is_never_absent_while_releases_change(place: Place) -> No
         while not is_over.is_set():
             try:
                 seen.add((place.link / "COMMIT").read_text())
-                (place.link / "meteorpi.json").read_text()
+                (place.link / "meteorpi.toml").read_text()
             except OSError as error:
                 failures.append(error)
 
@@ -172,10 +172,10 @@ def test_release_with_settings_that_it_cannot_read_changes_nothing(place: Place)
     sha1 = place.repository.commit("one")
     deployment.deploy("HEAD", Wish())
     entries = deployment.journal.entries()
-    (place.root / "settings.json").write_text("{")
+    (place.root / "settings.toml").write_text("{")
     place.repository.commit("two")
 
-    with pytest.raises(MeteorError, match="JSONDecodeError"):
+    with pytest.raises(MeteorError, match="TOMLDecodeError"):
         deployment.deploy("HEAD", Wish())
 
     assert (place.served, deployment.journal.entries()) == (sha1, entries)

@@ -109,6 +109,7 @@ def test_readiness_is_waited_for_and_the_old_release_not_taken_for_the_new(place
         ({"reload": [1]}, "reload must be a command"),
         ({"ready_seconds": 0}, "must be a number of seconds"),
         ({"settings": 3}, "settings must be a text"),
+        ({"settings": "qabel.yaml"}, "settings must be a configuration file of a node"),
         ({"setting": "x"}, "setting is no instruction"),
     ],
 )
