@@ -177,17 +177,25 @@ class Bucket:
         )
 
     def put(
-        self, key: str, body: bytes | bytearray, metadata: Mapping[str, str], *, only_new: bool = False
+        self,
+        key: str,
+        body: bytes | bytearray,
+        metadata: Mapping[str, str],
+        *,
+        only_new: bool = False,
+        md5: str | None = None,
     ) -> None:
         """Write an object in one request.
 
         Args:
             only_new: leave what is there; needs a service that honours the condition.
+            md5: of the body, hexadecimal, where it is known.
 
         Raises:
             TakenError: there is one, and `only_new`.
         """
-        request: dict[str, Any] = {"Body": body, "ContentMD5": _md5_header(body), "Metadata": dict(metadata)}
+        digest = _md5_header(body) if md5 is None else _base64(bytes.fromhex(md5))
+        request: dict[str, Any] = {"Body": body, "ContentMD5": digest, "Metadata": dict(metadata)}
         if only_new:
             request["IfNoneMatch"] = "*"
         with asking("write content"):
@@ -382,7 +390,11 @@ class Bucket:
 
 
 def _md5_header(body: bytes | bytearray) -> str:
-    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
+    return _base64(hashlib.md5(body, usedforsecurity=False).digest())
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode("ascii")
 
 
 def _naive(moment: datetime) -> datetime:

@@ -241,7 +241,7 @@ class S3FileStore(FileStore):
             found = upload.complete(stored.size)
             write_facts(self._bucket, file_id, stored, found.tag)
         else:
-            upload.put(metadata_of(stored), only_new=only_new)
+            upload.put(metadata_of(stored), only_new=only_new, md5=stored.md5)
 
     def _has_conditions(self) -> bool:
         """Whether the service honours ``If-None-Match: *``; asked once in each process unless it is said."""

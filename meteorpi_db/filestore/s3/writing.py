@@ -74,9 +74,9 @@ class Upload:
             self._send_part()
         self._filling += memoryview(block)[start:]
 
-    def put(self, metadata: Mapping[str, str], *, only_new: bool) -> None:
+    def put(self, metadata: Mapping[str, str], *, only_new: bool, md5: str) -> None:
         """Send all bytes in one request; raises as :meth:`Bucket.put`."""
-        self._bucket.put(self._key, self._filling, metadata, only_new=only_new)
+        self._bucket.put(self._key, self._filling, metadata, only_new=only_new, md5=md5)
 
     def complete(self, size: int) -> ObjectFacts:
         """Send the last part and make the content visible.
