@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,9 @@ import pytest
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks.administration import BlockAdministration
 from meteorpi_db.testing.servers import PostgresServer
-from meteorpi_server.block_serving.application import require_taken_over
+from meteorpi_server.block_serving.application import make_block_app, require_taken_over
 from meteorpi_server.settings import Settings
+from meteorpi_server.standalone import StandaloneServer
 from tests.blocks.accounting_server import Saying, ScriptedAccounting, known
 from tests.blocks.ancestors import make_ancestor, write_objects
 from tests.cli.conftest import Meteorpi
@@ -32,6 +34,8 @@ WORD = "MAGICFARYDUST"
 AUTHORIZATION = {"Authorization": f"Token {WORD}"}
 COMMAND = [sys.executable, "-m", "meteorpi_server.cli"]
 CONNECTIONS = 50
+ATTEMPTS = 30
+"""More wrong ones than anybody may make from one address."""
 
 
 @contextmanager
@@ -172,6 +176,30 @@ qabel:
     with MeteorDatabase(tmp_path / "blocks.db", tmp_path / "none") as database:
         (place,) = BlockAdministration(database.transactions, database.clock).prefixes_of("remote:17")
     assert (place.name, place.objects, place.used) == (prefix, 1, 20 << 16)
+
+
+@pytest.mark.contract("K-502", "K-208")
+@pytest.mark.parametrize(("proxy", "status"), [("", 429), ("127.0.0.1", 403)], ids=["none", "trusted"])
+def test_addresses_are_believed_of_the_configured_proxy_only(tmp_path: Path, proxy: str, status: int) -> None:
+    node, files = str(tmp_path / "node.db"), str(tmp_path / "files")
+    settings = Settings(trusted_proxy=proxy, db_path=node, file_store=files)
+    with settings.open_database() as database:
+        server = StandaloneServer(make_block_app(database, settings).app, settings, port=0)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            with PublishedClient(
+                f"http://127.0.0.1:{server.port}", {"Authorization": "Token wrong"}
+            ) as client:
+                told = [
+                    client.ask("GET", "/quota/", X_Forwarded_For=f"192.0.2.{number}")[0]
+                    for number in range(ATTEMPTS)
+                ]
+        finally:
+            server.stop()
+            thread.join(60)
+
+    assert (told[0], told[-1]) == (403, status)
 
 
 @pytest.mark.contract("K-401", "A.13/psql-dsn", "KD-12")
