@@ -51,7 +51,7 @@ class Keeper:
         return self.ask("PUT", content)
 
     def content(self) -> bytes:
-        return self.ask("GET", buffered=True).data
+        return bytes(self.ask("GET", buffered=True).data)
 
     def upkeep(self) -> None:
         """What a node does from time to time, a little later."""
