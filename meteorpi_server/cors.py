@@ -15,11 +15,19 @@ from werkzeug.wrappers import Response
 
 from meteorpi_model.errors import NotAllowedError
 
-ALLOWED_HEADERS: Final = "Authorization, Content-Type, If-None-Match, If-Range, Range, X-Request-ID"
-EXPOSED_HEADERS: Final = (
-    "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Link, Repr-Digest, "
-    "Retry-After, X-Request-ID"
+ALLOWED_HEADERS: Final = (
+    "Authorization, Content-Digest, Content-MD5, Content-Type, If-Match, If-Modified-Since, If-None-Match, "
+    "If-Range, If-Unmodified-Since, Last-Event-ID, Range, Repr-Digest, Tus-Resumable, Upload-Checksum, "
+    "Upload-Defer-Length, Upload-Length, Upload-Metadata, Upload-Offset, X-Content-SHA256, "
+    "X-HTTP-Method-Override, X-Request-ID"
 )
+EXPOSED_HEADERS: Final = (
+    "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, Date, ETag, Link, Location, "
+    "Repr-Digest, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
+    "Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, "
+    "X-Request-ID"
+)
+"""What pages may read of answers; Upload and Tus are of resumable uploads."""
 PREFLIGHT_SECONDS: Final = 3600
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 

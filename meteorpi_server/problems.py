@@ -101,6 +101,7 @@ def problem(
     *,
     entity_id: str | None = None,
     errors: list[JsonObject] | None = None,
+    members: JsonObject | None = None,
 ) -> Response:
     """A problem document.
 
@@ -110,9 +111,10 @@ def problem(
         detail: one sentence for a person.
         entity_id: what it is about.
         errors: members that could not be read, as ``{'pointer', 'detail'}``.
+        members: further ones, that belong to the code.
     """
     response = Response(status=status)
-    _fill(response, code, detail, entity_id=entity_id, errors=errors)
+    _fill(response, code, detail, entity_id=entity_id, errors=errors, members=members)
     if code in RETRY_AFTER_SECONDS:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[code])
     if status == HTTPStatus.UNAUTHORIZED:
@@ -175,6 +177,7 @@ def _fill(
     *,
     entity_id: str | None = None,
     errors: list[JsonObject] | None = None,
+    members: JsonObject | None = None,
 ) -> None:
     document: JsonObject = {
         "type": TYPE_PREFIX + code,
@@ -188,6 +191,7 @@ def _fill(
         document["entity_id"] = entity_id
     if errors is not None:
         document["errors"] = errors
+    document |= members or {}
     response.set_data(json.dumps(document) + "\n")
     response.content_type = CONTENT_TYPE
     response.headers["Cache-Control"] = "no-store"

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from flask import Blueprint, request
-from werkzeug.wrappers import Response
+from flask import Blueprint
 
 from meteorpi_db.filestore import FileStore
-from meteorpi_model.errors import NotAuthenticatedError, PreconditionFailedError
-from meteorpi_server import problems
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts import AccountSource
 from meteorpi_server.block_api import (
@@ -23,6 +20,7 @@ from meteorpi_server.block_api import (
     metrics_view,
     objects,
     prefixes,
+    refusals,
     service,
     sockets,
     uploads,
@@ -42,6 +40,7 @@ uploads.add_views(blueprint)
 direct_uploads.add_views(blueprint)
 metrics_view.add_views(blueprint)
 measuring.measure(blueprint)
+refusals.add_handlers(blueprint)
 
 
 def add_routes(
@@ -73,19 +72,3 @@ def add_routes(
     meteor_app.upkeep.add(f"blocks {name}", SWEEP_SECONDS, made.keep_up)
     metrics_view.publish(meteor_app, url_path, name, made)
     meteor_app.upkeep.add(f"traffic {name}", WRITE_SECONDS, made.traffic.write, at_end=True)
-
-
-@blueprint.errorhandler(NotAuthenticatedError)
-def _refuse(error: NotAuthenticatedError) -> Response:
-    """403, which published clients know, and not 401 (K-110)."""
-    return problems.problem(403, error.code, error.detail)
-
-
-@blueprint.errorhandler(PreconditionFailedError)
-def _answer_precondition(error: PreconditionFailedError) -> Response:
-    """With the present tag, where there is one."""
-    response = problems.problem(412, error.code, error.detail)
-    tag = error.context.get("tag")
-    if tag is not None and request.method != "GET":
-        response.headers["ETag"] = str(tag)
-    return response
