@@ -19,7 +19,13 @@ from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_model.errors import MeteorError, UnavailableError
 from meteorpi_server.block_events.base import EventBroker
 from meteorpi_server.block_events.figures import EventFigures
-from meteorpi_server.block_events.listeners import GOING_AWAY, MOST_WAITING, Listener, Resync
+from meteorpi_server.block_events.listeners import (
+    GOING_AWAY,
+    MOST_WAITING,
+    TRY_AGAIN_LATER,
+    Listener,
+    Resync,
+)
 from meteorpi_server.stopping import StopRequest
 
 logger = logging.getLogger("meteorpi.block.events")
@@ -151,6 +157,8 @@ class EventHub:
                 del self._feeds[listener.prefix]
             self._changed.notify_all()
         self._give_place(listener.who, occupies_thread)
+        if listener.has_ended is not None and listener.has_ended.code == TRY_AGAIN_LATER:
+            self.figures.add(dropped=1)
 
     def close(self) -> None:
         """Send everybody away, and end what was begun."""

@@ -16,9 +16,11 @@ from wsproto import events
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import prefixes
+from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_db.testing.processes import free_port, wait_until
 from meteorpi_server import MeteorApp, block_api
 from meteorpi_server.block_api.service import BlockService
+from meteorpi_server.block_events import EventHub, HubLimits, LocalBroker
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
 from tests.archive.socket_client import ClosedError, SocketClient
@@ -240,6 +242,25 @@ def test_everybody_is_sent_away_with_the_process(node: Node) -> None:
 
         assert socket.end()[0] == 1001
     node.wait_until_empty()
+
+
+@pytest.mark.contract("K-154")
+@pytest.mark.parametrize("open_node", ["standalone"], indirect=True)
+def test_who_is_too_slow_is_sent_away_to_come_again(
+    db: MeteorDatabase, open_node: Callable[..., Node]
+) -> None:
+    """The first event that waits is one too many here."""
+    node = open_node()
+    limits = HubLimits(in_threads=9, waiting=0)
+    node.service.events = EventHub(EventLog(db.transactions, db.clock), LocalBroker(), limits)
+
+    with node.socket() as slow:
+        node.put("a", b"x")
+        assert slow.end() == (1013, "too slow")
+    with node.socket(f"{PREFIX}?since=0") as again:
+        assert again.said()["seq"] == 1
+    node.wait_until_empty()
+    node.service.events.close()
 
 
 @pytest.mark.contract("K-154")

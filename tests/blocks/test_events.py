@@ -13,10 +13,10 @@ import pytest
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import prefixes
 from meteorpi_db.blocks.event_log import KEPT, EventLog
-from meteorpi_db.blocks.events import BlockEvent
+from meteorpi_db.blocks.events import BlockEvent, record
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model import milliseconds_to_utc_datetime
-from meteorpi_model.errors import UnavailableError
+from meteorpi_model.errors import PreconditionFailedError, UnavailableError
 from meteorpi_server.block_events import EventHub, HubLimits, Listener, LocalBroker, Resync
 from meteorpi_server.stopping import StopRequest
 from tests.blocks.making import NOW, PREFIX, Blocks
@@ -103,8 +103,7 @@ def test_what_was_missed_is_told_first(hub: EventHub, blocks: Blocks) -> None:
 
 @pytest.mark.contract("K-151")
 def test_more_than_a_page_is_caught_up_with(hub: EventHub, blocks: Blocks) -> None:
-    for number in range(600):
-        blocks.store("a", bytes([number % 7]))
+    blocks.transactions.write(lambda c: [record(c, PREFIX, "a", "DELETE", NOW) for _ in range(600)])
 
     with closing(Ear(hub, since=0)) as ear, closing(Ear(hub, "b", since=0)) as other:
         blocks.store("b", b"x")
@@ -176,6 +175,7 @@ def test_the_slow_are_dropped_and_the_others_told(hubs: Any, blocks: Blocks) -> 
         assert slow.listener.take(SECONDS) is None
         assert slow.listener.has_ended is not None
         assert slow.listener.has_ended.code == 1013
+    assert hub.figures.counted().dropped == 1
 
 
 @pytest.mark.contract("K-154", "K-155")
@@ -255,3 +255,54 @@ def test_events_are_kept_for_a_day(log: EventLog, blocks: Blocks) -> None:
         return bool(log.after(PREFIX, 0, 1))
 
     assert [kept_at(TIME + KEPT), kept_at(TIME + KEPT + timedelta(seconds=1))] == [True, False]
+
+
+@EVERY_ENGINE
+@pytest.mark.contract("K-151", "K-152", "A.9")
+def test_who_comes_while_much_happens_misses_nothing(
+    db: MeteorDatabase, log: EventLog, blocks: Blocks
+) -> None:
+    """Two processes write, and each listener begins in between, with what it knows."""
+    total = 2 * 30
+    with ExitStack() as stack:
+        hubs = [EventHub(log, LocalBroker(), HubLimits(in_threads=99)) for _ in range(2)]
+        for hub in hubs:
+            stack.callback(hub.close)
+
+        def write() -> None:
+            for number in range(total // 2):
+                Blocks(db.transactions).store("a", bytes([number]))
+                for each in hubs:
+                    each.announce(PREFIX)
+
+        writers = [threading.Thread(target=write) for _ in hubs]
+        for writer in writers:
+            writer.start()
+        ears: list[Ear] = []
+        found: list[list[int]] = []
+        for hub in (*hubs, *hubs):  # each begins when those before have heard ten
+            ears.append(stack.enter_context(closing(Ear(hub, since=len(ears)))))
+            found.append([ears[-1].number() for _ in range(10)])
+        for ear, numbers in zip(ears, found, strict=True):
+            numbers += [ear.number() for _ in range(total - numbers[-1])]
+        for writer in writers:
+            writer.join(SECONDS)
+
+    assert found == [list(range(since + 1, total + 1)) for since in range(4)]
+
+
+@EVERY_ENGINE
+@pytest.mark.contract("K-152", "K-127", "K-140")
+def test_every_change_is_an_event_and_nothing_else_is(log: EventLog, blocks: Blocks) -> None:
+    blocks.store("a", b"x")
+    with pytest.raises(PreconditionFailedError):
+        blocks.store("a", b"y", if_none_match="*")
+    with pytest.raises(PreconditionFailedError):
+        blocks.remove("a", if_match='"other"')
+    blocks.remove("b")
+    blocks.store("a", b"x")
+    blocks.remove("a")
+
+    told = [(event.number, event.operation, event.path) for event in log.after(PREFIX, 0, 9)]
+
+    assert told == [(1, "POST", "a"), (2, "POST", "a"), (3, "DELETE", "a")]
