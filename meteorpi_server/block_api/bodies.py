@@ -23,11 +23,13 @@ _MEMBER: Final = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
 _NAMES: Final = {"sha-256": "sha256", "md5": "md5"}
 
 
-def incoming_body(request: Request, most_bytes: int) -> Incoming:
+def incoming_body(request: Request, most_bytes: int, read_bytes: int = _READ_BYTES) -> Incoming:
     """The body of the current request.
 
     Args:
         most_bytes: inclusive limit.
+        read_bytes: how much is asked for at once; of what was asked for when a connection breaks, some web
+            servers give nothing.
 
     Raises:
         TooLargeError: it is announced to be longer.
@@ -41,7 +43,9 @@ def incoming_body(request: Request, most_bytes: int) -> Incoming:
         raise LengthRequired("this web server hands bodies on only with a Content-Length")
     if size is not None and size > most_bytes:
         raise TooLargeError(f"an object is at most {most_bytes} bytes", limit=most_bytes)
-    return Incoming(chunks=_chunks(request, most_bytes), size=size, digests=_announced_digests(request))
+    return Incoming(
+        chunks=_chunks(request, most_bytes, read_bytes), size=size, digests=_announced_digests(request)
+    )
 
 
 def _announced_size(request: Request) -> int:
@@ -51,10 +55,10 @@ def _announced_size(request: Request) -> int:
     return int(text)
 
 
-def _chunks(request: Request, most_bytes: int) -> Iterator[bytes]:
+def _chunks(request: Request, most_bytes: int, read_bytes: int) -> Iterator[bytes]:
     received = 0
     try:
-        while chunk := request.stream.read(_READ_BYTES):
+        while chunk := request.stream.read(read_bytes):
             received += len(chunk)
             if received > most_bytes:
                 raise TooLargeError(f"an object is at most {most_bytes} bytes", limit=most_bytes)

@@ -32,6 +32,9 @@ View = Callable[..., ResponseReturnValue]
 _STOP_SECONDS: Final = 5.0
 """A request that ends so soon after the process was told to end is taken wholly."""
 
+_READ_BYTES: Final = 1 << 15
+"""Little, since what is kept of a request that is cut off may be counted in these."""
+
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -159,7 +162,8 @@ def _brings_bytes() -> bool:
 
 
 def _piece(service: BlockService, offset: int) -> Piece:
-    incoming = incoming_body(request, max(0, service.settings.block_max_body_bytes - offset))
+    most_bytes = max(0, service.settings.block_max_body_bytes - offset)
+    incoming = incoming_body(request, most_bytes, _READ_BYTES)
     return Piece(
         offset=offset,
         chunks=_until_stop(incoming.chunks),

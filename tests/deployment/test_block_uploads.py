@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import socket
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
@@ -38,17 +39,63 @@ class Keeper:
 
     def head_of(self, path: str, *headers: str) -> bytes:
         """The beginning of an upload, down to the empty line."""
+        return self.beginning("POST", urlsplit(self.url(path)).path, *headers)
+
+    def beginning(self, method: str, path: str, *headers: str) -> bytes:
+        """The beginning of a request, down to the empty line."""
         lines = [
-            f"POST {urlsplit(self.url(path)).path} HTTP/1.1",
+            f"{method} {path} HTTP/1.1",
             "Host: node",
             f"Authorization: {self.headers['Authorization']}",
             *headers,
         ]
         return "\r\n".join([*lines, "", ""]).encode()
 
+    def resumable(self, path: str) -> ResumableUpload:
+        """A new upload of `CONTENT` that can be gone on with."""
+        texts = {"prefix": PREFIX, "path": path}
+        said = ",".join(f"{key} {b64encode(text.encode()).decode()}" for key, text in texts.items())
+        headers = self.headers | {"Tus-Resumable": "1.0.0"}
+        size = {"Upload-Length": str(len(CONTENT)), "Upload-Metadata": said}
+        url = f"{self.node.url}/api/v0/uploads/"
+        made = requests.post(url, headers=headers | size, timeout=SECONDS)
+        assert made.status_code == 201
+        return ResumableUpload(urljoin(url, made.headers["Location"]), headers)
+
     def stored(self) -> list[str]:
         listing = requests.get(self.url(""), headers=self.headers, timeout=SECONDS).json()
         return [each["path"] for each in listing["objects"]]
+
+
+class ResumableUpload:
+    """An upload, and its offset as the server tells it."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self.path = urlsplit(url).path
+        self._url = url
+        self._headers = headers
+
+    def offset(self) -> int:
+        return int(requests.head(self._url, headers=self._headers, timeout=SECONDS).headers["Upload-Offset"])
+
+    def is_gone_on_with(self) -> bool:
+        """Send what is missing; False while the request before is not at its end."""
+        offset = self.offset()
+        reply = self.send(offset, CONTENT[offset:])
+        assert reply.status_code in (204, 409, 423)
+        return "ETag" in reply.headers
+
+    def send(self, offset: int, content: bytes) -> requests.Response:
+        headers = self._headers | patch_headers(offset)
+        return requests.patch(self._url, data=content, headers=headers, timeout=SECONDS)
+
+
+def patch_headers(offset: int) -> dict[str, str]:
+    return {
+        "Tus-Resumable": "1.0.0",
+        "Content-Type": "application/offset+octet-stream",
+        "Upload-Offset": str(offset),
+    }
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -137,3 +184,29 @@ def test_chunks_that_end_between_two_are_not_whole(keeper: Keeper) -> None:
     revive(keeper.node)
 
     assert path not in keeper.stored()
+
+
+READ_AT_ONCE = 1 << 15
+HANDED_ON = {"werkzeug", "gunicorn", "apache"}
+"""Servers that give the application what came before a break; the others wait for the whole request."""
+
+
+@pytest.mark.contract("K-305", "K-309", "I-08")
+def test_an_upload_goes_on_after_its_connection_broke(keeper: Keeper) -> None:
+    upload, first, half = keeper.resumable("resumed"), 500_000, len(CONTENT) // 2
+    assert upload.send(0, CONTENT[:first]).headers["Upload-Offset"] == str(first)
+    lines = [f"{name}: {value}" for name, value in patch_headers(first).items()]
+    head = keeper.beginning("PATCH", upload.path, *lines, f"Content-Length: {len(CONTENT) - first}")
+
+    with socket.create_connection(("127.0.0.1", keeper.node.port), SECONDS) as connection:
+        connection.sendall(head + CONTENT[first:half])
+        arrived = arrival(connection)
+    wait_until(lambda: not keeper.node.has_open(arrived), SECONDS, "end of the request")
+    revive(keeper.node)
+    if keeper.node.name in HANDED_ON:
+        wait_until(lambda: half - READ_AT_ONCE < upload.offset() <= half, SECONDS, "bytes before the break")
+    else:
+        assert upload.offset() == first
+    wait_until(upload.is_gone_on_with, SECONDS, "end of the upload")
+
+    assert requests.get(keeper.url("resumed"), timeout=SECONDS).content == CONTENT
