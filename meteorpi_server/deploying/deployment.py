@@ -242,7 +242,9 @@ class Deployment:
         try:
             owner = releases.open_release(self._instructions, entry.release) if entry else running
             if owner is not None and owner.name != release.name:
-                return owner, self._history(owner)
+                found = self._history(owner)
+                if found.version == target.version:  # else its settings named another database
+                    return owner, found
         except MeteorError as error:
             self._say("note", f"the release that made the schema cannot be asked: {error.detail}")
         return release, target
@@ -258,7 +260,7 @@ class Deployment:
         if current is not None and current.name != release.name:
             return current
         entry = self.journal.former(wish.into, release.name)
-        return releases.open_release(self._instructions, entry.release) if entry else None
+        return releases.find_release(self._instructions, entry.release) if entry else None
 
     @contextmanager
     def _former_back_on_failure(self, former: Release | None, release: Release, wish: Wish) -> Iterator[None]:

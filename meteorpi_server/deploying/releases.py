@@ -121,10 +121,18 @@ def open_release(instructions: Instructions, name: str) -> Release:
     return Release(folder, Program(commit, tree, environment, folder / _SETTINGS))
 
 
+def find_release(instructions: Instructions, name: str) -> Release | None:
+    """The release of that name; None when it, or what it needs, is gone."""
+    if not (instructions.deployed / _FOLDER / name / _COMMIT).exists():
+        return None
+    release = open_release(instructions, name)
+    return release if release.is_complete else None
+
+
 def current_release(instructions: Instructions, place: str) -> Release | None:
-    """What the link of `place` leads to; None when there is no link."""
+    """What the link of `place` leads to; None when there is no link, or nothing any more at its end."""
     link = instructions.deployed / place
-    return open_release(instructions, link.readlink().name) if link.is_symlink() else None
+    return find_release(instructions, link.readlink().name) if link.is_symlink() else None
 
 
 def write(instructions: Instructions, release: Release) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -346,6 +347,22 @@ def test_broken_release_in_service_does_not_hold_up_its_cure(place: Place) -> No
 
     assert place.served == cure
     assert "note" in said
+
+
+def test_files_that_were_deleted_are_made_again(place: Place) -> None:
+    deployment, _ = place.deployment()
+    sha1 = place.repository.commit("one", [A])
+    deployment.deploy("HEAD", Wish())
+    shutil.rmtree(place.root / "environments")
+    shutil.rmtree(place.root / "trees")
+
+    deployment.deploy("HEAD", Wish())
+
+    assert place.log == ["up one", "start one"]  # it was in service all the time
+    shutil.rmtree(place.root / "trees")
+    shutil.rmtree(place.root / "deployed" / "releases")
+    deployment.deploy("HEAD", Wish())
+    assert (place.served, place.log[-1]) == (sha1, "start one")
 
 
 @pytest.mark.contract("K-520")
