@@ -97,8 +97,13 @@ def read_log_choice(options: Mapping[str, Given]) -> LogChoice:
     )
 
 
-def add_log_file(choice: LogChoice, log_format: str) -> None:
+def add_log_file(choice: LogChoice, log_format: str, *, is_configured: bool) -> None:
     """Send the log, which is set up, to the file of `choice`, and nowhere else unless it says so.
+
+    Args:
+        choice: where it goes.
+        log_format: ``text`` or ``json``.
+        is_configured: a logging configuration says where it goes beside the file.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -107,7 +112,7 @@ def add_log_file(choice: LogChoice, log_format: str) -> None:
         return
     root, handler = logging.getLogger(), choice.file.opened()
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
-    if not choice.is_shown:
+    if not choice.is_shown and not is_configured:
         for other in list(root.handlers):
             if isinstance(other.formatter, TextLines | JsonLines):
                 root.removeHandler(other)

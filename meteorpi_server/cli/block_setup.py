@@ -146,7 +146,8 @@ class BlockSetup(Setup):
         if choice.is_left_alone:
             return
         super().configure_logging()
-        add_log_file(choice, self.settings.log_format)
+        settings = self.settings
+        add_log_file(choice, settings.log_format, is_configured=bool(settings.logging_config))
 
 
 def _chosen(node: Loaded, *names: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ import pytest
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks.administration import BlockAdministration
+from meteorpi_db.testing.processes import free_port
 from meteorpi_db.testing.servers import PostgresServer
 from meteorpi_server.block_serving.application import make_block_app, require_taken_over
 from meteorpi_server.settings import Settings
@@ -146,9 +148,16 @@ def test_published_clients_work_with_their_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.contract(
-    "K-500", "K-501", "A.13/accounting-host", "A.13/local-storage", "A.14/yaml", "A.3/owner"
+    "K-500",
+    "K-501",
+    "A.13/accounting-host",
+    "A.13/local-storage",
+    "A.13/prometheus-port",
+    "A.14/yaml",
+    "A.3/owner",
 )
 def test_configuration_file_of_the_predecessor_is_enough(tmp_path: Path) -> None:
+    port = free_port()
     with ScriptedAccounting() as accounting:
         (tmp_path / "secret").write_text("geheim\n")
         (tmp_path / "qabel.yaml").write_text(
@@ -160,6 +169,9 @@ qabel:
         apisecret-file: secret
         local-storage: objects
         port: 0
+        prometheus-port: {port}
+        block_metrics_access: open
+        logging-config: missing.json
         uwsgi: {{processes: 4}}
 """
         )
@@ -170,7 +182,10 @@ qabel:
             prefix = json.loads(client.ask("POST", "/prefix/")[2])["prefix"]
             keep_a_file(url, anna, prefix)
             assert client.ask("POST", f"/files/{prefix}/index", [bytes(1 << 16)] * 20)[0] == 204
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+                metrics = answer.read().decode()
         assert accounting.asked[0].headers["apisecret"] == "geheim"
+    assert "block_in_progress_requests" in metrics
 
     assert len([path for path in (tmp_path / "objects").rglob("*") if path.is_file()]) >= 1
     with MeteorDatabase(tmp_path / "blocks.db", tmp_path / "none") as database:
