@@ -49,7 +49,8 @@ def show_readiness() -> ResponseReturnValue:
     }
     # Without a broker events are late, and that is all.
     is_ready = all(each["state"] == "ok" for name, each in found.items() if name != "events")
-    document = {"status": "ok" if is_ready else "unavailable", "checks": found}
+    status = "ok" if is_ready else "unavailable"
+    document = {"status": status, "checks": found, **service.settings.named_release}
     return jsonify(document), 200 if is_ready else 503, _NO_STORE
 
 
