@@ -249,24 +249,14 @@ class EventHub:
         with self._changed:
             positions = {prefix: feed.position for prefix, feed in self._feeds.items()}
         found = self._log.last_numbers(sorted(positions))
-        for prefix, number in found.items():
-            if number < positions[prefix]:
-                self._begin_again(prefix, number)
-        return [prefix for prefix, number in found.items() if number > positions[prefix]]
-
-    def _begin_again(self, prefix: str, number: int) -> None:
-        """The prefix was removed, and there is another of its name."""
-        with self._changed:
-            feed = self._feeds.get(prefix)
-            if feed is not None:
-                feed.position = number
-                for listener in feed.listeners:
-                    listener.offer(Resync(prefix, number))
+        return [prefix for prefix, position in positions.items() if found.get(prefix, 0) != position]
 
     def _deliver(self, prefix: str) -> None:
         feed = self._feeds.get(prefix)
         while feed is not None:
             page = self._log.after(prefix, feed.position, _PAGE)
+            if not page and (number := self._log.last_number(prefix)) < feed.position:
+                self._begin_again(feed, Resync(prefix, number))
             with self._changed:
                 for event in page:
                     for listener in feed.listeners:
@@ -274,3 +264,10 @@ class EventHub:
                     feed.position = event.number
             if len(page) < _PAGE:
                 return
+
+    def _begin_again(self, feed: _Feed, resync: Resync) -> None:
+        """The prefix was removed, and there may be another of its name."""
+        with self._changed:
+            feed.position = resync.number
+            for listener in feed.listeners:
+                listener.offer(resync)

@@ -155,9 +155,9 @@ def test_a_prefix_that_comes_again_is_listened_to(log: EventLog, blocks: Blocks)
         blocks.remove("a")
         assert ear.number() == 3
         blocks.transactions.write(lambda c: prefixes.delete_prefix(c, PREFIX))
+        assert ear.heard() == Resync(PREFIX, 0)
         blocks.transactions.write(lambda c: prefixes.create_prefix(c, "local:anna", NOW, PREFIX))
 
-        assert ear.heard() == Resync(PREFIX, 0)
         blocks.store("a", b"2")
         assert ear.number() == 1
 
