@@ -167,6 +167,7 @@ class ResumableUploads:
             offset = self._offset(row)
             if piece.offset != offset:
                 raise ConflictError(f"the next byte is number {offset}", offset=offset)
+            self._require_size(offset + (piece.size or 0), row)
             if lock is not None:
                 row = self._with_length(row, piece.length, offset, terms)
                 offset = self._append(row, lock, offset, piece, terms)
@@ -213,7 +214,6 @@ class ResumableUploads:
         return self._transactions.write(lambda c: uploads.set_length(c, row, length, terms, self._now()))
 
     def _append(self, row: UploadRow, lock: HeldLock, offset: int, piece: Piece, terms: Terms) -> int:
-        self._require_size(offset + (piece.size or 0), row)
         chunks: Iterable[bytes] = lock.kept(piece.chunks)
         if piece.checksum is not None:
             chunks = proved(chunks, piece.checksum, self._store)

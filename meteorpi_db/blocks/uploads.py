@@ -28,6 +28,7 @@ FINISHED_MILLISECONDS: Final = 3600 * 1000
 
 TAKEN: Final = "another request has gone on with this upload"
 _SWEEP: Final = "sweep"
+_LONGEST_ID: Final = 64
 
 Kind = Literal["resumable", "direct"]
 _UPLOAD = block_upload
@@ -107,6 +108,8 @@ def begin(
 
 def find(connection: Connection, upload_id: str) -> UploadRow | None:
     """The upload, None when there is none of this id; one that lapsed is there until it is swept."""
+    if len(upload_id) > _LONGEST_ID or not upload_id.isascii():
+        return None  # some engines would not even compare it
     statement = select(_UPLOAD).where(_is(upload_id), _UPLOAD.c.kind != "request")
     row = connection.execute(statement).first()
     return None if row is None else _row_from(row)

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import requests
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tusclient.client import TusClient
 from werkzeug.test import TestResponse
 
@@ -47,10 +49,10 @@ def said(**texts: str) -> str:
 class Node:
     """The block routes of one process, and those who call them."""
 
-    def __init__(self, db: MeteorDatabase, store: FileStore, **settings: Any) -> None:
+    def __init__(self, db: MeteorDatabase, store: FileStore, **chosen: Any) -> None:
         self.db = db
         self.store = store
-        self.meteor_app = MeteorApp(db, Settings(**settings))
+        self.meteor_app = MeteorApp(db, Settings(**chosen))
         block_api.add_routes(meteor_app=self.meteor_app, store=store)
         self.client: FlaskClient = self.meteor_app.app.test_client()
 
@@ -85,7 +87,7 @@ def open_node(db: MeteorDatabase) -> OpenNode:
     """Call it for a further process of one node; anna has a prefix."""
     add_users(db, "anna", "bert")
     db.transactions.write(lambda c: create_prefix(c, "local:anna", 0, PREFIX))
-    return lambda store=db.store, **settings: Node(db, store, **settings)
+    return lambda store=db.store, **chosen: Node(db, store, **chosen)
 
 
 @pytest.fixture
@@ -245,6 +247,8 @@ def test_requests_that_do_not_fit_are_refused(node: Node) -> None:
     assert node.send(url, 10, b"1", Upload_Checksum=f"crc32 {wrong}").status_code == 400
     assert node.send(UPLOADS + "0" * 64, 0, b"1").status_code == 404
     assert node.ask("HEAD", url).headers["Upload-Offset"] == "10"
+    node.send(url, 10, CONTENT[10:])
+    assert node.send(url, len(CONTENT), b"more").status_code == 413
 
 
 @pytest.mark.contract("K-303")
@@ -322,6 +326,44 @@ def test_an_upload_is_told_to_those_who_listen(node: Node, monkeypatch: pytest.M
     node.send(node.begin(), 0, CONTENT)
 
     assert [(event.operation, event.path, event.sha256) for event in told] == [("POST", "a", digest(CONTENT))]
+
+
+@pytest.mark.contract("K-308", "A.5/accept")
+def test_dummy_accounts_go_on_with_uploads_everywhere(open_node: OpenNode) -> None:
+    node = open_node(block_accounts="dummy", block_dummy_token="MAGIC", block_insecure=True)
+    dummy = {"Authorization": "Token MAGIC"}
+    metadata = said(prefix="nobodys", path="a")
+
+    made = node.ask("POST", UPLOADS, Upload_Length=str(len(CONTENT)), Upload_Metadata=metadata, **dummy)
+    done = node.send(made.headers["Location"], 0, CONTENT, **dummy)
+
+    assert (done.status_code, done.headers["ETag"]) == (204, TAG)
+    assert node.client.get("/api/v0/files/nobodys/a", buffered=True).data == CONTENT
+
+
+_NAMES = ("Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Offset", "Upload-Checksum")
+_LETTERS = st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="/?#%")
+_TEXTS = st.one_of(
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+    st.sampled_from(["0", "1", "-1", "1e3", "9" * 30, "sha1 AAAA", said(prefix=PREFIX, path="a")]),
+)
+
+
+@pytest.mark.contract("I-09")
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from(["POST", "HEAD", "PATCH", "DELETE"]),
+    headers=st.dictionaries(st.sampled_from(_NAMES), _TEXTS),
+    upload_id=st.text(
+        st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="/?#%"), max_size=90
+    ),
+)
+def test_nothing_that_is_sent_is_a_failure(
+    node: Node, method: str, headers: dict[str, str], upload_id: str
+) -> None:
+    reply = node.ask(method, UPLOADS + upload_id, **BYTES, **headers)
+
+    assert reply.status_code < 500
 
 
 class Direct:
