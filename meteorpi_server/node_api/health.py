@@ -27,9 +27,7 @@ def show_health() -> ResponseReturnValue:
 
 
 @blueprint.get("/ready")
-@describe(
-    reply={"status": {"const": "ok"}, "checks": _CHECKS_SCHEMA, "release": {"type": "string"}}, problems=[503]
-)
+@describe(reply={"status": {"const": "ok"}, "checks": _CHECKS_SCHEMA}, problems=[503])
 def show_readiness() -> ResponseReturnValue:
     """Show whether database and file store answer; 503 names the one that does not."""
     db = current_database()

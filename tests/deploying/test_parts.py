@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from meteorpi_db import MeteorDatabase
 from meteorpi_model.errors import ConfigurationError, MeteorError
 from meteorpi_server.deploying.commands import run
 from meteorpi_server.deploying.direction import History, Way, way_to
 from meteorpi_server.deploying.instructions import read_instructions
 from meteorpi_server.deploying.readiness import wait_until_ready
+from meteorpi_server.deployment import make_meteor_app
+from meteorpi_server.settings import Settings
 from tests.deploying.places import Place
 
 
@@ -148,3 +152,15 @@ def test_locked_requirements_are_installed(place: Place, tmp_path: Path) -> None
     release = place.deployment()[0].checkout("HEAD")
 
     assert list(release.program.environment.glob("lib/python*/site-packages/small.py"))
+
+
+@pytest.mark.contract("K-521")
+def test_node_and_blocks_name_the_release_that_runs(tmp_path: Path) -> None:
+    settings = dataclasses.replace(Settings(), routes=("node", "block"), release="1a2b")
+    with MeteorDatabase(tmp_path / "node.db", tmp_path / "files") as db:
+        meteor_app = make_meteor_app(db, settings)
+        with meteor_app.upkeep:
+            client = meteor_app.app.test_client()
+            answers = [client.get(path) for path in ("/ready", "/api/v0/ready")]
+
+    assert [(answer.status_code, answer.json["release"]) for answer in answers] == [(200, "1a2b")] * 2  # type: ignore[index]  # JSON has been looked at
