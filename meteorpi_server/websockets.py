@@ -37,7 +37,12 @@ _GUNICORN: Final = "gunicorn"
 
 def can_accept(environ: WSGIEnvironment, *, is_leaving: bool = False) -> bool:
     """Whether the current request can become a socket; `is_leaving` as for :func:`accept_socket`."""
-    return _connection_of(environ, is_leaving) is not None and find_spec("simple_websocket") is not None
+    return _connection_of(environ, is_leaving) is not None and has_library()
+
+
+def has_library() -> bool:
+    """Whether the library that sockets need is installed."""
+    return find_spec("simple_websocket") is not None
 
 
 def keeps_thread(environ: WSGIEnvironment) -> bool:

@@ -68,6 +68,7 @@ def add_routes(
     )
     meteor_app.attach(blueprint, url_path, version=0)
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
+    sockets.tell_of_absence()
     name = meteor_app.attachments[-1].name
     meteor_app.upkeep.add(f"blocks {name}", SWEEP_SECONDS, made.keep_up)
     metrics_view.publish(meteor_app, url_path, name, made)

@@ -9,6 +9,7 @@ Source: A.1, A.9, K-150, K-154 and K-155 of the storage contract; RFC 6455 for t
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -29,8 +30,11 @@ from meteorpi_server.websockets import (
     can_accept,
     cut_socket,
     end_socket,
+    has_library,
     keeps_thread,
 )
+
+logger = logging.getLogger("meteorpi.block.events")
 
 SUBPROTOCOLS: Final = ("v0.ws.block.qabel.de", "v0.events.block")
 """What published clients offer, and the same under a name that belongs to nobody."""
@@ -53,6 +57,12 @@ def add_views(blueprint: Blueprint) -> None:
             methods=["GET"],
             websocket=is_socket,
         )
+
+
+def tell_of_absence() -> None:
+    """Say in the log when there can be no sockets, whatever the server."""
+    if not has_library():
+        logger.info("no WebSockets here: pip install 'meteorpi[websocket]'")
 
 
 def listen_to_prefix(prefix: str) -> ResponseReturnValue:

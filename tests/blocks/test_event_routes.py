@@ -18,7 +18,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import prefixes
 from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_db.testing.processes import free_port, wait_until
-from meteorpi_server import MeteorApp, block_api
+from meteorpi_server import MeteorApp, block_api, websockets
 from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.block_events import EventHub, HubLimits, LocalBroker
 from meteorpi_server.settings import Settings
@@ -308,6 +308,19 @@ def test_sockets_leave_the_threads_of_our_own_server_alone(
         node.meteor_app.stopping.ask()
         assert {socket.end() for socket in sockets} == {(1001, "this server stops")}
     node.wait_until_empty()
+
+
+@pytest.mark.contract("I-07")
+def test_without_the_library_the_cure_is_named(
+    unserved: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(websockets, "find_spec", lambda name: None)
+    with caplog.at_level("INFO"), ExitStack() as stack:
+        node = unserved()
+        standalone(node, stack)
+
+        assert node.upgrade(f"{PREFIX}/a", UPGRADE) == 426
+    assert "pip install 'meteorpi[websocket]'" in caplog.text
 
 
 def _parts(reply: TestResponse) -> Iterator[bytes]:
