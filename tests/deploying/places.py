@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 from meteorpi_server.deploying.deployment import Deployment
 from meteorpi_server.deploying.instructions import read_instructions
+from tests.components import absent
 
 PROGRAM = Path(__file__).with_name("small_release.py")
 WAIT_SECONDS = 60.0
@@ -24,6 +26,8 @@ class Repository:
     """A Git repository whose commits are small releases."""
 
     def __init__(self, path: Path) -> None:
+        if shutil.which("git") is None:
+            absent("git is not installed: tools/system-packages git")
         self.path = path
         path.mkdir()
         self._git("init", "--quiet", "--initial-branch", "main")
