@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -13,9 +15,10 @@ from meteorpi_db.blocks.upload_locks import Patience
 from meteorpi_db.blocks.uploads import Plan
 from meteorpi_db.filestore import open_file_store
 from meteorpi_db.testing.object_servers import ACCESS_KEY, SECRET_KEY
+from meteorpi_model.errors import ConflictError, LockedError, UnavailableError
 from tests.blocks.making import PREFIX, StoredBlocks, digest
 from tests.blocks.resuming_process import CHUNK, CHUNKS, TERMS, resuming
-from tests.conftest import OpenDatabase
+from tests.conftest import ENGINE_NAMES, OpenDatabase
 from tests.db.workers import next_line, say
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -102,3 +105,31 @@ def test_a_process_that_is_killed_before_it_commits_leaves_it_to_who_asks(site: 
 
         assert site.offset() == CHUNKS * len(CHUNK)
     assert site.is_right()
+
+
+@pytest.mark.contract("K-305", "K-413")
+@pytest.mark.engines(*ENGINE_NAMES)
+def test_many_at_one_upload_make_one_object(site: Site) -> None:
+    """They are so impatient that they take the lock from each other while all are alive."""
+    total, piece = CHUNKS * len(CHUNK), 1_500_000
+    content = CHUNK * CHUNKS
+
+    def go_on() -> int:
+        made = 0
+        while (offset := seen_offset()) < total:
+            said = Piece(offset=offset, chunks=[content[offset : offset + piece]])
+            with suppress(LockedError, ConflictError, UnavailableError):
+                made += site.uploads.receive("one", said, TERMS).stored is not None
+        return made
+
+    def seen_offset() -> int:
+        while True:
+            with suppress(LockedError):
+                return site.offset()
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [future.result(120) for future in [pool.submit(go_on) for _ in range(4)]]
+
+    assert sum(made) <= 1  # or whoever asked how far it had come
+    assert site.is_right()
+    assert site.blocks.counted() == (total, 1)
