@@ -9,7 +9,7 @@ Source: the table of routes in part C, K-141, K-151 and K-214 of the storage con
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -78,7 +78,9 @@ def remove_some(connection: Connection, name: str, now: int, limit: int = OBJECT
         connection.execute(delete(_OBJECT).where(_OBJECT.c.prefix == name, _OBJECT.c.path == row.path))
         contents.release(connection, row.content_id, now)
     prefixes.count(connection, turn, -sum(row.size_bytes for row in rows), -len(rows))
-    told = [events.record(connection, name, row.path, "DELETE", now) for row in rows]
+    told = [
+        replace(events.record(connection, name, row.path, "DELETE", now), change=-row.size_bytes) for row in rows
+    ]
     if len(rows) == limit:
         return Removed(events=told, is_over=False)
     _forget_when_old(connection, name, now)

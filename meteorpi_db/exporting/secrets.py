@@ -11,6 +11,7 @@ along; without it the peers' passwords have to be entered again.
 
 from __future__ import annotations
 
+import hmac
 import os
 import tempfile
 from pathlib import Path
@@ -66,6 +67,19 @@ class SecretBox:
                 f"the key in {self.key_file} does not fit the passwords in the database: bring the right file"
                 " back, or enter the passwords of the export configurations again"
             ) from error
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A key of 32 bytes for something else, the same as long as the key is; makes it when there is none.
+
+        Raises:
+            ConfigurationError: as :meth:`seal`.
+        """
+        self._cipher(create=True)
+        try:
+            key = self._path().read_bytes().strip()
+        except OSError as error:
+            raise ConfigurationError(f"the key of this node cannot be read: {error.strerror}") from error
+        return hmac.digest(key, purpose.encode(), "sha256")
 
     def _cipher(self, create: bool) -> Fernet:
         if self._fernet is None:

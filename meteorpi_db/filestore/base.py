@@ -389,7 +389,13 @@ class FileStore(ABC):
             yield path
 
     def url(
-        self, file_id: UUID, method: str = "GET", expires_seconds: int = 300, *, size: int | None = None
+        self,
+        file_id: UUID,
+        method: str = "GET",
+        expires_seconds: int = 300,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
     ) -> str | None:
         """A URL that lets its holder read (or PUT) the content directly, None when there is no such thing.
 
@@ -398,6 +404,7 @@ class FileStore(ABC):
             method: ``GET`` or ``PUT``.
             expires_seconds: how long it is good.
             size: bytes that a PUT has to bring, where the service sees to that; None for any.
+            content_type: what a reader is told that the bytes are.
         """
         return None
 

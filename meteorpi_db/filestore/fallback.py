@@ -144,11 +144,18 @@ class FallbackFileStore(FileStore):
         )
 
     def url(
-        self, file_id: UUID, method: str = "GET", expires_seconds: int = 300, *, size: int | None = None
+        self,
+        file_id: UUID,
+        method: str = "GET",
+        expires_seconds: int = 300,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
     ) -> str | None:
         """See :meth:`FileStore.url`; of what is in the first store, or is to be written."""
-        is_there = method != "GET" or self.primary.stat(file_id) is not None
-        return self.primary.url(file_id, method, expires_seconds, size=size) if is_there else None
+        if method == "GET" and self.primary.stat(file_id) is None:
+            return None
+        return self.primary.url(file_id, method, expires_seconds, size=size, content_type=content_type)
 
     def free_bytes(self) -> int | None:
         """Bytes that can still be written."""

@@ -175,10 +175,16 @@ class MeasuredFileStore(FileStore):
         return self.measured.local_path(file_id)
 
     def url(
-        self, file_id: UUID, method: str = "GET", expires_seconds: int = 300, *, size: int | None = None
+        self,
+        file_id: UUID,
+        method: str = "GET",
+        expires_seconds: int = 300,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
     ) -> str | None:
         """See :meth:`FileStore.url`."""
-        return self.measured.url(file_id, method, expires_seconds, size=size)
+        return self.measured.url(file_id, method, expires_seconds, size=size, content_type=content_type)
 
     def remote_time(self) -> datetime | None:
         """See :meth:`FileStore.remote_time`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -16,10 +17,12 @@ from werkzeug.http import http_date, parse_date
 from meteorpi_db.blocks.conditions import matches
 from meteorpi_db.blocks.names import tag_of
 from meteorpi_db.blocks.rows import ObjectRow
+from meteorpi_db.filestore import CHUNK_BYTES
 from meteorpi_model.errors import PreconditionFailedError
+from meteorpi_server.block_api.offloading import offloaded
 from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.block_api.traffic import CountedChunks
-from meteorpi_server.content import repr_digest
+from meteorpi_server.content import Chunks, repr_digest
 from meteorpi_server.ranges import ByteRange, parse_ranges
 
 CACHE_CONTROL: Final = "private, no-transform"
@@ -49,7 +52,7 @@ def object_response(service: BlockService, row: ObjectRow, account_id: str | Non
         response.headers["Accept-Ranges"] = "bytes"
         response.headers["Last-Modified"] = http_date(_modified(row))
     response.headers["ETag"] = tag_of(row.sha256)
-    response.headers["Cache-Control"] = CACHE_CONTROL
+    response.headers.setdefault("Cache-Control", CACHE_CONTROL)
     response.headers["Content-Security-Policy"] = SANDBOX
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
@@ -80,15 +83,31 @@ def _body(service: BlockService, row: ObjectRow, account_id: str | None) -> Resp
     start, stop = (0, row.size) if wanted is None else (wanted.start, wanted.stop)
     body: Iterator[bytes] | None = None
     if request.method != "HEAD":
-        if account_id is not None:
-            service.require_traffic(account_id)
-        chunks = service.transfers.open(service.store, row.content_id, start, stop)
-        body = chunks if account_id is None else CountedChunks(chunks, service.traffic, account_id)
+        is_slow = account_id is not None and service.is_slow(account_id)
+        sent_by_others = None if is_slow else offloaded(service, row, has_one_range=wanted is not None)
+        if sent_by_others is not None:
+            if account_id is not None:
+                service.traffic.add(account_id, stop - start)
+            return sent_by_others
+        body = _chunks(service, row.content_id, start, stop, account_id, is_slow=is_slow)
     response = Response(body, status=200 if wanted is None else 206, content_type=row.media_type)
     response.headers["Content-Length"] = str(stop - start)
     if wanted is not None:
         response.headers["Content-Range"] = wanted.content_range(row.size)
     return response
+
+
+def _chunks(
+    service: BlockService, content_id: UUID, start: int, stop: int, account_id: str | None, *, is_slow: bool
+) -> Chunks:
+    """Bytes of the content, counted where somebody pays for them, and held back where that is due."""
+    most = service.slow_reading.chunk_bytes if is_slow else CHUNK_BYTES
+    chunks = service.transfers.open(service.store, content_id, start, stop, most)
+    if account_id is None:
+        return chunks
+    if is_slow:
+        chunks = service.slow_reading.slowed(chunks, account_id)
+    return CountedChunks(chunks, service.traffic, account_id)
 
 
 def _wanted_range(row: ObjectRow) -> ByteRange | None:

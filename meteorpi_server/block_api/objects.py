@@ -12,13 +12,13 @@ from meteorpi_db.blocks import listing
 from meteorpi_db.blocks.changes import Upload
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.names import checked_path, checked_prefix, tag_of
-from meteorpi_db.blocks.prefixes import require_owner
-from meteorpi_db.blocks.rows import ObjectRow, PrefixRow
-from meteorpi_model.errors import InvalidDocumentError, NotAllowedError, NotFoundError
+from meteorpi_db.blocks.rows import ObjectRow
+from meteorpi_model.errors import InvalidDocumentError, NotFoundError
 from meteorpi_model.values import milliseconds_to_utc_datetime
 from meteorpi_server.block_api.bodies import incoming_body
 from meteorpi_server.block_api.downloads import CACHE_CONTROL, object_response
-from meteorpi_server.block_api.service import BlockService, current_service, needs_account, new_upload_id
+from meteorpi_server.block_api.reading import create_link, require_readable, use_link
+from meteorpi_server.block_api.service import current_service, needs_account, new_upload_id
 
 FALLBACK_TYPE: Final = "application/octet-stream"
 KEPT_TYPES: Final = frozenset(
@@ -42,13 +42,18 @@ def add_views(blueprint: Blueprint) -> None:
 def read_object(prefix: str, path: str) -> ResponseReturnValue:
     """Give the object, as far as the read policy allows."""
     service = current_service()
-    place, row = service.register.find(checked_prefix(prefix), checked_path(path))
-    _require_readable(service, place)
+    place, row = service.register.look(checked_prefix(prefix), checked_path(path))
+    counter = require_readable(service, place, prefix, path)
+    if place is None or row is None:
+        raise NotFoundError("there is no such object")
+    use_link(service, counter, prefix, path)
     return object_response(service, row, place.account_id)
 
 
 def write_object(prefix: str, path: str) -> ResponseReturnValue:
-    """Create or replace the object."""
+    """Create or replace the object; or, for ``?link=``, make a link to it."""
+    if request.method == "POST" and "link" in request.args:
+        return create_link(prefix, path)
     service = current_service()
     checked_prefix(prefix), checked_path(path)
     account = service.caller()
@@ -122,17 +127,3 @@ def _no_content(row: ObjectRow) -> Response:
     response.headers["Date"] = http_date()
     response.headers["Cache-Control"] = CACHE_CONTROL
     return response
-
-
-def _require_readable(service: BlockService, place: PrefixRow) -> None:
-    """Refuse who may not read below a prefix, without telling whether there is anything (K-207)."""
-    policy = place.read_policy or service.settings.block_read_policy
-    if policy == "public":
-        return
-    account = service.caller()
-    terms = service.terms_of(account)
-    if policy == "owner" and terms.account_id is not None:
-        try:
-            require_owner(place, terms.account_id)
-        except NotAllowedError as error:
-            raise NotFoundError("there is no such object") from error

@@ -12,12 +12,15 @@ from meteorpi_db import limits
 from meteorpi_db.tables import NAME_LENGTH
 from meteorpi_model.errors import InvalidDocumentError, NotAllowedError
 
-POLICIES: Final = ("public", "account", "owner")
+POLICIES: Final = ("public", "account", "owner", "link")
 _MOST_BYTES: Final = 1 << 62
 
 
-def read_changes(document: Mapping[str, object]) -> dict[str, object]:
+def read_changes(document: Mapping[str, object], *, is_administrator: bool = False) -> dict[str, object]:
     """The columns that a document names, with their new values.
+
+    Args:
+        is_administrator: of the node, who alone can end append-only.
 
     Raises:
         InvalidDocumentError: a member is unknown, or its value is none of those it may have.
@@ -26,6 +29,8 @@ def read_changes(document: Mapping[str, object]) -> dict[str, object]:
     for name in document:
         if name not in _READERS:
             raise InvalidDocumentError(f"nothing of a prefix is called {name}", pointer=f"/{name}")
+    if document.get("append_only") is False and not is_administrator:
+        raise NotAllowedError("only an administrator can end append-only")
     return {_COLUMNS.get(name, name): _READERS[name](value) for name, value in document.items()}
 
 
@@ -40,11 +45,9 @@ def _read_policy(value: object) -> object:
 
 
 def _append_only(value: object) -> object:
-    if value is False:
-        raise NotAllowedError("only an administrator can end append-only")
-    if value is not True:
-        raise InvalidDocumentError("append_only is true", pointer="/append_only")
-    return True
+    if not isinstance(value, bool):
+        raise InvalidDocumentError("append_only is true or false", pointer="/append_only")
+    return value
 
 
 def _quota(value: object) -> object:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from dataclasses import replace
+from typing import Final
+
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from meteorpi_db.blocks.changes import Terms
+from meteorpi_db.blocks.directory import LOCAL
 from meteorpi_db.blocks.names import checked_prefix
-from meteorpi_server import parsing
+from meteorpi_server import auth, parsing
 from meteorpi_server.block_api.prefix_changes import read_changes
-from meteorpi_server.block_api.service import account_key, current_service, needs_account
+from meteorpi_server.block_api.service import BlockService, account_key, current_service, needs_account
+
+ADMINISTRATOR: Final = "camera_admin"
 
 
 def add_views(blueprint: Blueprint) -> None:
@@ -34,22 +41,32 @@ def create_prefix() -> ResponseReturnValue:
     """A new prefix; its name is the answer."""
     service = current_service()
     account = service.caller()
-    return jsonify(prefix=service.register.create_prefix(account_key(account), account.source).name), 201
+    most = service.settings.block_max_prefixes
+    made = service.register.create_prefix(account_key(account), account.source, most)
+    return jsonify(prefix=made.name), 201
 
 
 def delete_prefix(prefix: str) -> ResponseReturnValue:
-    """Remove a prefix without objects."""
+    """Remove a prefix: without objects, or, for ``?recursive=1``, with all of them in the background."""
     service = current_service()
-    service.register.delete_prefix(checked_prefix(prefix), service.terms_of(service.caller()))
-    return Response(status=204)
+    checked_prefix(prefix)
+    terms = service.terms_of(service.caller())
+    if request.args.get("recursive", "0") == "0":
+        service.register.delete_prefix(prefix, terms)
+        return Response(status=204)
+    has_objects = service.register.begin_leaving(prefix, terms)
+    service.leaving.hurry()
+    return Response(status=202 if has_objects else 204)
 
 
 def change_prefix(prefix: str) -> ResponseReturnValue:
-    """Change label, read policy, quota; begin append-only."""
+    """Change label, read policy, quota; begin append-only, which an administrator can end."""
     service = current_service()
-    terms = service.terms_of(service.caller())
-    changes = read_changes(parsing.json_body())
+    terms = _terms_of_owner_or_administrator(service)
+    changes = read_changes(parsing.json_body(), is_administrator=terms.is_administrator)
     place = service.register.change_prefix(checked_prefix(prefix), terms, changes)
+    if terms.is_administrator:
+        auth.record_audit("block-prefix.change", prefix, ", ".join(sorted(changes)))
     return jsonify(
         prefix=place.name,
         label=place.label,
@@ -73,3 +90,21 @@ def show_quota() -> ResponseReturnValue:
         month=f"{month // 100:04}-{month % 100:02}",
         prefixes={each.name: each.used for each in service.register.prefixes_of(key)},
     )
+
+
+def _terms_of_owner_or_administrator(service: BlockService) -> Terms:
+    """Administrators are users of the node: with a password, or with one of its API tokens.
+
+    Raises:
+        NotAuthenticatedError, NotAllowedError: it is neither.
+    """
+    kind = None if request.authorization is None else request.authorization.type
+    if kind == "bearer":
+        auth.authorise((ADMINISTRATOR,))
+        return Terms(account_id=None, is_administrator=True)
+    terms = service.terms_of(service.caller())
+    if kind != "basic" or service.accounts.name != LOCAL:
+        return terms
+    identity = auth.identify()  # the password was right, which is remembered for a while
+    is_administrator = identity is not None and identity.user.has_role(ADMINISTRATOR)
+    return replace(terms, is_administrator=is_administrator)

@@ -13,6 +13,7 @@ from meteorpi_db.filestore import FileStore
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts import AccountSource
 from meteorpi_server.block_api import (
+    accounting_routes,
     direct_uploads,
     event_streams,
     health,
@@ -25,12 +26,14 @@ from meteorpi_server.block_api import (
     sockets,
     uploads,
 )
+from meteorpi_server.block_api.leaving import LOOK_SECONDS
 from meteorpi_server.block_api.traffic import WRITE_SECONDS
 from meteorpi_server.block_events import EventBroker
 
 SWEEP_SECONDS: Final = 60.0
 
 blueprint = Blueprint("block", __name__)
+accounting_routes.add_views(blueprint)
 objects.add_views(blueprint)
 prefixes.add_views(blueprint)
 health.add_views(blueprint)
@@ -72,4 +75,5 @@ def add_routes(
     name = meteor_app.attachments[-1].name
     meteor_app.upkeep.add(f"blocks {name}", SWEEP_SECONDS, made.keep_up)
     metrics_view.publish(meteor_app, url_path, name, made)
+    meteor_app.upkeep.add(f"leaving {name}", LOOK_SECONDS, made.leaving.look)
     meteor_app.upkeep.add(f"traffic {name}", WRITE_SECONDS, made.traffic.write, at_end=True)

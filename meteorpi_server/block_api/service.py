@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, cast
@@ -20,16 +20,28 @@ from meteorpi_db.blocks.direct import ADDRESS, DirectUploads
 from meteorpi_db.blocks.directory import BlockDirectory, stored_id
 from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_db.blocks.events import BlockEvent
+from meteorpi_db.blocks.numbers import AccountNumbers
 from meteorpi_db.blocks.quota import QuotaRule
 from meteorpi_db.blocks.register import BlockRegister
 from meteorpi_db.blocks.resuming import ResumableUploads
 from meteorpi_db.filestore import Digests, FileStore
 from meteorpi_db.filestore.measured import MeasuredFileStore, kind_of
-from meteorpi_model.errors import MeteorError, TrafficReachedError
-from meteorpi_server.block_accounts import Account, AccountOptions, AccountSource, Caller, open_accounts
+from meteorpi_model import utc_datetime_to_milliseconds
+from meteorpi_model.errors import ConfigurationError, MeteorError, TrafficReachedError
+from meteorpi_server.block_accounts import (
+    Account,
+    AccountOptions,
+    AccountSource,
+    Caller,
+    Provider,
+    open_accounts,
+)
 from meteorpi_server.block_api import metrics
+from meteorpi_server.block_api.leaving import LeavingPrefixes
 from meteorpi_server.block_api.metrics import BlockMetrics
 from meteorpi_server.block_api.request_notes import note_account
+from meteorpi_server.block_api.signed_links import LinkSigner
+from meteorpi_server.block_api.slow_reading import SlowReading
 from meteorpi_server.block_api.traffic import TrafficMeter
 from meteorpi_server.block_api.transfers import Transfers
 from meteorpi_server.block_events import EventBroker, EventHub, HubLimits, open_broker
@@ -72,6 +84,10 @@ class BlockService:
         metrics: what is counted.
         uploads: those that take several requests.
         direct: those that pass this node by.
+        links: signs them.
+        slow_reading: of accounts of which much was read.
+        leaving: prefixes that go with everything below them.
+        provider: answers other servers about accounts; None where it does not.
         memo: answers that are costly to get.
         events: those who listen.
 
@@ -119,6 +135,10 @@ class BlockService:
         self._log = EventLog(db.transactions, db.clock)
         broker = events or open_broker(settings.block_events, db.transactions)
         self.events = EventHub(self._log, broker, _hub_limits(settings), stop)
+        self.links = LinkSigner(settings.block_link_keys, lambda: db.secret_box.derived_key("block links"))
+        self.slow_reading = SlowReading(settings.block_traffic_soft_rate)
+        self.leaving = LeavingPrefixes(self.register, self.announce_all)
+        self.provider = _provider(db, settings, self.accounts)
         self._count_along()
         self._is_in_the_dark = False
         self._rule = QuotaRule(
@@ -140,6 +160,9 @@ class BlockService:
             rule=self._rule,
             is_append_only=self.settings.block_append_only,
             retain_days=self.settings.block_retain_days,
+            max_objects=self.settings.block_max_objects,
+            max_prefixes=self.settings.block_max_prefixes,
+            verifies_names=self.settings.block_verify_names == "blocks",
         )
 
     def upload(self, account: Account, upload: Upload, incoming: Incoming) -> Stored:
@@ -183,16 +206,29 @@ class BlockService:
             self.metrics.usage_changed(event.change)
             self.events.announce(event.prefix)
 
-    def require_traffic(self, account_id: str) -> None:
-        """Return when what an account offers may be read; also when nobody can tell now (K-205).
+    def announce_all(self, events: Sequence[BlockEvent]) -> None:
+        """The same for changes below one prefix, of which listeners learn together."""
+        for event in events:
+            self.metrics.usage_changed(event.change)
+        if events:
+            self.events.announce(events[-1].prefix)
+
+    def now_seconds(self) -> float:
+        """Seconds since 1970."""
+        return utc_datetime_to_milliseconds(self._db.clock()) / 1000
+
+    def is_slow(self, account_id: str) -> bool:
+        """Whether an account is read slowly from now on; not when nobody can tell what may be read (K-205).
 
         Raises:
-            TrafficReachedError: more was read this month than it may offer.
+            TrafficReachedError: more was read this month than it may offer, and reading on is not offered.
         """
         allowed = self._traffic_of(account_id)
         sent = self.traffic.sent_by(account_id)
-        if allowed is not None and sent > allowed:
+        is_beyond = allowed is not None and sent > allowed
+        if is_beyond and not self.slow_reading.is_offered:
             raise TrafficReachedError("Quota reached", quota=allowed, size=sent)
+        return is_beyond
 
     def _traffic_of(self, account_id: str) -> int | None:
         """Bytes that may be read of an account in a month; None when nobody can tell now."""
@@ -215,6 +251,7 @@ class BlockService:
         database, store, now = self._db.transactions, self.store, self._db.clock()
         self.metrics.swept("contents", sweeping.sweep_released(database, store, now))
         self.metrics.swept("uploads", sweeping.sweep_uploads(database, store, now))
+        self.register.forget_passed(self.settings.block_traffic_keep_months)
 
     def _count_along(self) -> None:
         """Let the metrics have what the parts count for themselves."""
@@ -274,6 +311,15 @@ def needs_account(view: Callable[..., object]) -> None:
 
 def _directory(db: MeteorDatabase, settings: Settings) -> BlockDirectory:
     return BlockDirectory(db, settings.block_quota_default, settings.block_traffic_default)
+
+
+def _provider(db: MeteorDatabase, settings: Settings, accounts: AccountSource) -> Provider | None:
+    if not settings.block_accounting_routes:
+        return None
+    if accounts.name == "remote":
+        raise ConfigurationError("block_accounting_routes: the accounts are known to another server")
+    numbers = AccountNumbers(db.transactions, db.clock, accounts.name)
+    return Provider(accounts, numbers, settings.block_accounting_secret)
 
 
 def _hub_limits(settings: Settings) -> HubLimits:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from meteorpi_db.filestore import ContentReader, FileStore
+from meteorpi_db.filestore import CHUNK_BYTES, ContentReader, FileStore
 from meteorpi_model.errors import BusyError
 from meteorpi_server.content import Chunks
 
@@ -128,14 +128,26 @@ class Transfers:
         self.reads = Turns((total + 1) // 2, wait_seconds)
         self.writes = Turns(total // 2, wait_seconds)
 
-    def open(self, store: FileStore, content_id: UUID, start: int, stop: int) -> Chunks:
+    def open(
+        self,
+        store: FileStore,
+        content_id: UUID,
+        start: int,
+        stop: int,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> Chunks:
         """Read a content, each chunk in a turn; otherwise as :meth:`FileStore.open`.
+
+        Args:
+            chunk_bytes: the largest chunk.
 
         Raises:
             BusyError: there is no turn; later it ends the reading, and the client sees that it was cut off.
         """
         with self.reads.one():
-            return _TurnedReader(store.open(content_id, start, stop), self.reads)
+            reader = store.open(content_id, start, stop)
+        reader.chunk_bytes = min(reader.chunk_bytes, chunk_bytes)
+        return _TurnedReader(reader, self.reads)
 
     def write(self, chunks: Iterable[bytes], put: Callable[[Iterable[bytes]], T]) -> T:
         """Call `put` with `chunks` in a turn, which is given away while the next chunk is waited for.
