@@ -45,6 +45,9 @@ class BlockSettings(ArchiveSettings):
     block_account_stale_seconds: int = setting(
         0, "how much longer it is used while the accounting server does not answer; 0: not at all"
     )
+    block_store: str = setting(
+        "", "directory, or URL, of a file store for blocks alone; without one they are beside files"
+    )
     block_quota_default: int = setting(2 << 30, "bytes that a local account may keep")
     block_traffic_default: int = setting(20 << 30, "bytes that may be read of a local account in a month")
     block_max_body_bytes: int = setting(2 << 30, "largest block in one request, in bytes", minimum=1)

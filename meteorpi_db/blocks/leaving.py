@@ -79,7 +79,11 @@ def remove_some(connection: Connection, name: str, now: int, limit: int = OBJECT
         contents.release(connection, row.content_id, now)
     prefixes.count(connection, turn, -sum(row.size_bytes for row in rows), -len(rows))
     told = [
-        replace(events.record(connection, name, row.path, "DELETE", now), change=-row.size_bytes) for row in rows
+        replace(
+            events.record(connection, name, row.path, "DELETE", now),
+            change=0 if turn.account is None else -row.size_bytes,
+        )
+        for row in rows
     ]
     if len(rows) == limit:
         return Removed(events=told, is_over=False)

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from meteorpi_db import MeteorDatabase
+from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.app import MeteorApp
@@ -87,7 +88,8 @@ def test_work_that_another_process_left_is_done_and_told(open_app: Callable[...,
     for number in range(3):
         put(client, f"{prefix}/{number}", b"x")
     client.delete(f"{PREFIXES}/{prefix}?recursive=1", headers=signed_in("anna"))
-    register, told = meteor_app.app.extensions["meteorpi_blocks"]["block"].register, []
+    register = meteor_app.app.extensions["meteorpi_blocks"]["block"].register
+    told: list[BlockEvent] = []
 
     other = LeavingPrefixes(register, told.extend)  # of a process that did not get the request
     other.look()

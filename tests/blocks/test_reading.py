@@ -13,6 +13,7 @@ from meteorpi_db.blocks import traffic
 from meteorpi_model.errors import ConfigurationError, NotFoundError
 from meteorpi_server.block_api.signed_links import LinkSigner
 from meteorpi_server.block_api.slow_reading import SlowReading
+from meteorpi_server.content import Chunks
 from tests.blocks.signed_in import add_users, signed_in
 from tests.blocks.test_routes import CONTENT, FILES, TAG, make_app, put
 
@@ -173,8 +174,8 @@ def test_large_objects_are_left_to_the_object_store(
     url = f"{FILES}/{prefix_of(client)}/a"
     assert client.get(url).data == CONTENT, "a store that has no addresses"
 
-    def address(content_id: UUID, method: str, seconds: int, *, content_type: str | None = None) -> str:
-        return f"https://store.example/{method}/{seconds}/{content_type}"
+    def address(content_id: UUID, method: str, seconds: int, **options: object) -> str:
+        return f"https://store.example/{method}/{seconds}/{options['content_type']}"
 
     monkeypatch.setattr(meteor_app.db.stores.blocks, "url", address)
     reply = client.get(url)
@@ -193,9 +194,14 @@ def test_beyond_the_month_reading_goes_on_slowly(
     open_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = open_client(block_traffic_default=10, block_traffic_soft_rate=1 << 30)
-    prefix, slowed = prefix_of(client), []
-    original = SlowReading.slowed
-    monkeypatch.setattr(SlowReading, "slowed", lambda *given: slowed.append(given[2]) or original(*given))
+    prefix, original = prefix_of(client), SlowReading.slowed
+    slowed: list[str] = []
+
+    def noting(reading: SlowReading, chunks: Chunks, account_id: str) -> Chunks:
+        slowed.append(account_id)
+        return original(reading, chunks, account_id)
+
+    monkeypatch.setattr(SlowReading, "slowed", noting)
 
     replies = [client.get(f"{FILES}/{prefix}/a") for _ in range(3)]
 
