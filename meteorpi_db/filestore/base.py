@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +24,10 @@ from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import UUID
 
-from meteorpi_db.filestore.failures import from_os_error, storage_errors
+from meteorpi_db.filestore.failures import from_os_error
 from meteorpi_db.filestore.hashing import CHUNK_BYTES, ContentFacts, Digests, facts_of
 from meteorpi_db.filestore.sources import SourceFile
+from meteorpi_db.filestore.temporary import temporary_copy
 
 TEMPORARY_SECONDS = 3600
 """Left-over temporary files older than this are swept."""
@@ -224,7 +224,6 @@ class FileStore(ABC):
         An exception of `chunks` leaves unchanged and nothing is stored.
 
         Args:
-            file_id: id of the file record the content belongs to.
             chunks: the bytes, in pieces of any size.
             size: announced number of bytes.
             digests: announced digests.
@@ -249,7 +248,6 @@ class FileStore(ABC):
         """Store the content of a local file; otherwise as :meth:`put`.
 
         Args:
-            path: a regular file.
             move: remove `path` once the content is durable; before that, never.
             may_link: the caller never changes the file again and will remove it, so a store on the same
                 file system need not copy it. Implied by `move`.
@@ -375,18 +373,7 @@ class FileStore(ABC):
         Raises:
             NotFoundError: no content is held.
         """
-        return self._temporary_copy(file_id)
-
-    @contextmanager
-    def _temporary_copy(self, file_id: UUID) -> Iterator[Path]:
-        with self.open(file_id) as chunks, tempfile.TemporaryDirectory(prefix="meteorpi-") as directory:
-            path = Path(directory, file_id.hex)
-            with (
-                storage_errors("copy content to a temporary file", entity_id=file_id),
-                path.open("wb") as copy,
-            ):
-                copy.writelines(chunks)
-            yield path
+        return temporary_copy(lambda: self.open(file_id), file_id)
 
     def url(
         self,
@@ -400,9 +387,6 @@ class FileStore(ABC):
         """A URL that lets its holder read (or PUT) the content directly, None when there is no such thing.
 
         Args:
-            file_id: id of the content.
-            method: ``GET`` or ``PUT``.
-            expires_seconds: how long it is good.
             size: bytes that a PUT has to bring, where the service sees to that; None for any.
             content_type: what a reader is told that the bytes are.
         """
