@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from meteorpi_model.errors import ConfigurationError
+from meteorpi_server.block_serving.loading import BlockServerSettings
 from meteorpi_server.block_serving.reading import Given
 from meteorpi_server.block_serving.translating import is_on
-from meteorpi_server.logs import JsonLines, TextLines
+from meteorpi_server.logs import JsonLines, TextLines, configure_logging
 
 _MODES: Final = ("size", "time")
 
@@ -97,27 +98,30 @@ def read_log_choice(options: Mapping[str, Given]) -> LogChoice:
     )
 
 
-def add_log_file(choice: LogChoice, log_format: str, *, is_configured: bool) -> None:
-    """Send the log, which is set up, to the file of `choice`, and nowhere else unless it says so.
-
-    Args:
-        choice: where it goes.
-        log_format: ``text`` or ``json``.
-        is_configured: a logging configuration says where it goes beside the file.
+def configure_block_logging(found: BlockServerSettings) -> None:
+    """Log as the settings say, and as the options of the predecessor do.
 
     Raises:
-        ConfigurationError: the file cannot be written.
+        ConfigurationError: something that they say of the log cannot be.
     """
-    if choice.file is None:
+    choice, settings = read_log_choice(found.sayings.options), found.loaded.settings
+    if choice.is_left_alone:
         return
-    root, handler = logging.getLogger(), choice.file.opened()
-    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
-    if not choice.is_shown and not is_configured:
-        for other in list(root.handlers):
-            if isinstance(other.formatter, TextLines | JsonLines):
-                root.removeHandler(other)
-                other.close()
-    root.addHandler(handler)
+    configure_logging(settings.log_level, settings.log_format, config=settings.logging_config)
+    if choice.file is not None:
+        handler = choice.file.opened()
+        handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
+        if not choice.is_shown and not settings.logging_config:
+            _remove_present_handlers()
+        logging.getLogger().addHandler(handler)
+
+
+def _remove_present_handlers() -> None:
+    root = logging.getLogger()
+    for other in list(root.handlers):
+        if isinstance(other.formatter, TextLines | JsonLines):
+            root.removeHandler(other)
+            other.close()
 
 
 def _number(options: Mapping[str, Given], name: str, default: int) -> int:

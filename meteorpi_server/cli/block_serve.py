@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -21,8 +20,6 @@ from meteorpi_server.standalone import serve as serve_application
 from meteorpi_server.supervision import Supervisor
 
 Command = TypeVar("Command", bound=Callable[..., object])
-
-logger = logging.getLogger("meteorpi.block.server")
 
 
 class _ServeCommand(click.Command):
@@ -74,17 +71,9 @@ def serve(setup: BlockSetup, output: Output, file: Path | None, **given: str | N
     own = BlockSetup(setup, file or setup.file, given, is_server=True)
     settings = own.settings
     own.configure_logging()
-    _tell(own)
+    own.found.tell()
     with own.open_database() as database:
         meteor_app = make_block_app(database, settings)
         begun, supervisor = partial(announce, output, settings), Supervisor.from_environ(os.environ)
         with meteor_app.upkeep:
             serve_application(meteor_app.app, settings, begun, supervisor, meteor_app.stopping.ask)
-
-
-def _tell(own: BlockSetup) -> None:
-    """Say in the log what was taken from where, and what is different now; never a value."""
-    for place, variable in own.loaded.aliases.items():
-        logger.info("setting taken from %s: %s", place, variable or "it has no effect")
-    for place, note in own.notes.items():
-        logger.warning("option %s: %s", place, note)

@@ -234,7 +234,7 @@ qabel:
     assert said.logging_config == str(places["project"] / "logging.json")
     assert (said.block_accounting_secret, said.block_metrics_secret) == ("geheim", "geheim")
     assert (said.block_quota_default, said.cors_origins) == (5, ("https://a.example", "https://b.example"))
-    assert [place.rpartition(": ")[2] for place in own.notes] == ["asyncio"]
+    assert [place.rpartition(": ")[2] for place in own.found.notes] == ["asyncio"]
     assert own.loaded.aliases[f"{places['home']}/.qabel.yaml: uwsgi"] == ""
     assert "geheim" not in repr(own.loaded)
 
@@ -297,7 +297,7 @@ def test_what_cannot_be_meant_stops_the_start(
 
     own = set_up(*arguments, environ=environ)
     with pytest.raises(ConfigurationError) as caught:
-        assert all((own.settings, read_log_choice(own.sayings.options)))
+        assert all((own.settings, read_log_choice(own.found.sayings.options)))
 
     assert told in caught.value.detail
 

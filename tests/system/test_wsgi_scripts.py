@@ -83,6 +83,26 @@ def test_query_only_script_offers_nothing_that_changes_anything(repository: Path
     assert found == [200, 404, 404]
 
 
+@pytest.mark.contract("K-500", "A.13/environment", "A.14/yaml")
+def test_blocks_script_takes_the_settings_of_the_block_server(repository: Path, tmp_path: Path) -> None:
+    script, home = repository / "wsgi" / "blocks.py", tmp_path / "home"
+    home.mkdir()
+    (home / ".qabel.yaml").write_text(f"qabel: {{block: {{local-storage: {tmp_path}/objects}}}}")
+    environment = variables(tmp_path) | {"HOME": str(home), "BLOCK_MAX_BODY_SIZE": "1000"}
+
+    found = statuses(
+        script, environment, "GET /api/v0/info", "GET /api/v0/quota/", "GET /health", "GET /cameras"
+    )
+    (home / ".qabel.yaml").write_text("qabel: {block: {dummy: true}}")
+    refused = subprocess.run(
+        [sys.executable, script], check=False, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+    assert found == [200, 403, 200, 404]
+    assert (tmp_path / "objects").is_dir()
+    assert "storage that forgets is for debug mode only" in refused.stderr
+
+
 def test_unknown_setting_stops_the_script_and_names_itself(repository: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, repository / "wsgi" / "apache.py"],
