@@ -7,10 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, func, insert, inspect, select, update
+from sqlalchemy import Connection, UniqueConstraint, func, insert, inspect, select, update
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.archives.register import ArchiveRegister
+from meteorpi_db.blocks.tables import TABLES as BLOCK_TABLES
 from meteorpi_db.blocks.tables import block_event, block_prefix
 from meteorpi_db.connections import Transactions
 from meteorpi_db.migrations import (
@@ -88,7 +89,7 @@ def test_there_and_back_again_keeps_data_and_shape(transactions: Transactions) -
 
 
 @pytest.mark.contract("K-401", "K-522")
-@THREE
+@pytest.mark.engines("sqlite")
 def test_data_that_would_be_lost_is_refused_unless_forced(transactions: Transactions) -> None:
     ensure_schema(transactions, schema=UPGRADED)
     transactions.write(add_note)
@@ -125,7 +126,7 @@ def test_way_back_that_was_cut_off_is_gone_to_its_end(transactions: Transactions
 
 
 @pytest.mark.contract("K-521", "K-401")
-@THREE
+@pytest.mark.engines("sqlite")
 def test_software_works_with_a_newer_schema_that_it_tolerates(transactions: Transactions) -> None:
     older = workers.SCHEMA
     ensure_schema(transactions, schema=Schema(PRESENT, STEPS[:1]))
@@ -279,3 +280,18 @@ def test_prefixes_of_an_account_are_found_by_an_index(
                     "EXPLAIN QUERY PLAN SELECT name FROM block_prefix WHERE account_id = 'a' ORDER BY name"
                 ).all()
             assert "ix_block_prefix_account" in str(plan)
+
+
+@pytest.mark.contract("K-400", "KD-15")
+def test_every_table_of_blocks_is_searched_by_account_through_an_index() -> None:
+    tables = [table for table in BLOCK_TABLES if "account_id" in table.columns]
+    keys = {
+        table.name: [index.columns for index in table.indexes]
+        + [found.columns for found in table.constraints if isinstance(found, UniqueConstraint)]
+        + [table.primary_key.columns]
+        for table in tables
+    }
+
+    assert len(tables) >= 5
+    first = {name: {columns.keys()[0] for columns in found} for name, found in keys.items()}
+    assert [name for name, found in first.items() if "account_id" not in found] == []
