@@ -66,17 +66,18 @@ def target_blueprint() -> str | None:
     return endpoint.rpartition(".")[0] or None
 
 
-def refuse_foreign_pages(allowed_origins: tuple[str, ...]) -> None:
-    """Refuse a change that a page of another site asks for.
+def refuse_foreign_pages(allowed_origins: tuple[str, ...], *, is_socket: bool = False) -> None:
+    """Refuse a change that a page of another site asks for, or a socket, which such a page could read.
 
     Browsers add the Basic credentials they remember to requests that a foreign page makes, so that being
     logged in must not be enough to change something.
 
     Raises:
-        NotAllowedError: the method changes something and the page is neither ours nor in `allowed_origins`.
+        NotAllowedError: the method changes something, or it `is_socket`, and the page is neither ours nor in
+            `allowed_origins`.
     """
     origin = request.headers.get("Origin")
-    if request.method in _SAFE_METHODS or origin is None:
+    if (request.method in _SAFE_METHODS and not is_socket) or origin is None:
         return
     if "*" in allowed_origins or origin in allowed_origins:
         return

@@ -28,6 +28,7 @@ from meteorpi_db.filestore import Digests, FileStore
 from meteorpi_db.filestore.measured import MeasuredFileStore, kind_of
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import ConfigurationError, MeteorError, TrafficReachedError
+from meteorpi_server import cors
 from meteorpi_server.block_accounts import (
     Account,
     AccountOptions,
@@ -147,9 +148,17 @@ class BlockService:
 
     def caller(self) -> Account:
         """The account of the current request; see :meth:`AccountSource.identify` for what it raises."""
-        account = self.accounts.identify(request.headers.get("Authorization"), _caller())
+        account = self.accounts.identify(self._credentials(), _caller())
         note_account(account_key(account))
         return account
+
+    def _credentials(self) -> str | None:
+        found = request.headers.get("Authorization")
+        if found is not None and found[:5].lower() == "basic":
+            # Browsers add these to what any page asks for; nobody sends other credentials unasked.
+            is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
+            cors.refuse_foreign_pages(self.settings.cors_origins, is_socket=is_socket)
+        return found
 
     def terms_of(self, account: Account) -> Terms:
         """Under what terms an account changes something."""

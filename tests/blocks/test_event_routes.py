@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
 from tests.archive.socket_client import ClosedError, SocketClient
 from tests.blocks.making import ACCOUNT, NOW, PREFIX, digest
-from tests.blocks.signed_in import add_users, signed_in
+from tests.blocks.signed_in import PASSWORD, add_users, signed_in
 
 pytestmark = pytest.mark.engines("sqlite")
 
@@ -321,6 +322,22 @@ def test_without_the_library_the_cure_is_named(
 
         assert node.upgrade(f"{PREFIX}/a", UPGRADE) == 426
     assert "pip install 'meteorpi[websocket]'" in caplog.text
+
+
+@pytest.mark.contract("K-150", "K-112")
+def test_pages_of_other_sites_do_not_use_what_a_browser_remembers(unserved: Callable[..., Node]) -> None:
+    node = unserved(cors_origins=("https://friend.example",))
+    password = base64.b64encode(f"anna:{PASSWORD}".encode()).decode()
+    foreign, friend = ({"Origin": f"https://{name}.example"} for name in ("foreign", "friend"))
+    basic = {"Authorization": f"Basic {password}"}
+
+    def asked(headers: dict[str, str]) -> list[int]:
+        socket = node.http.get(f"/api/v0/websocket/{PREFIX}", headers=UPGRADE | headers)
+        made = node.http.post("/api/v0/prefix/", headers=headers)
+        return [socket.status_code, made.status_code]
+
+    assert asked(basic | foreign) == [403, 403]
+    assert asked(basic | friend) == asked(basic) == asked(node.anna | foreign) == [426, 201]
 
 
 def _parts(reply: TestResponse) -> Iterator[bytes]:
