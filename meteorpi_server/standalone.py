@@ -39,6 +39,7 @@ _TICK_SECONDS: Final = 1.0
 _DRAIN_TICK_SECONDS: Final = 0.05
 _BACKLOG: Final = 128
 _CONNECTIONS: Final = 500
+_CLEANUP_SECONDS: Final = 10
 _WAITING_BYTES: Final = 2 << 20
 _FORWARDED_HEADERS: Final = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"}
 
@@ -252,6 +253,9 @@ def _adjustments(settings: Settings) -> dict[str, object]:
         # The routes have their own, smaller limits; a multipart body is a little larger than the file in it.
         "max_request_body_size": max(settings.max_upload_bytes, settings.block_max_body_bytes) + (1 << 20),
         "asyncore_use_poll": True,
+        # Also of connections that bring nothing because nothing is asked for.
+        "channel_timeout": settings.block_upload_stall_timeout,
+        "cleanup_interval": min(_CLEANUP_SECONDS, settings.block_upload_stall_timeout),
         "clear_untrusted_proxy_headers": True,
     }
     if settings.trusted_proxy:

@@ -32,7 +32,7 @@ class Upkeep:
         self._jobs: list[_Job] = []
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._companions: list[tuple[Callable[[], object], Callable[[], object]]] = []
+        self._companions: list[tuple[Callable[[], object] | None, Callable[[], object]]] = []
         self._has_begun = False
 
     def add(
@@ -45,8 +45,8 @@ class Upkeep:
         """
         self._jobs.append(_Job(name, interval_seconds, job, at_end))
 
-    def accompany(self, start: Callable[[], object], stop: Callable[[], object]) -> None:
-        """Have `start` called when upkeep begins, and `stop` when it ends in good order."""
+    def accompany(self, start: Callable[[], object] | None, stop: Callable[[], object]) -> None:
+        """Have `start`, if there is any, called when upkeep begins, and `stop` when it ends in good order."""
         self._companions.append((start, stop))
 
     def start(self) -> None:
@@ -56,7 +56,8 @@ class Upkeep:
         self._has_begun = True
         self._ended.clear()
         for start, _ in self._companions:
-            start()
+            if start is not None:
+                start()
         for job in self._jobs:
             thread = threading.Thread(target=self._run, args=(job,), name=f"upkeep {job.name}", daemon=True)
             self._threads.append(thread)

@@ -1,6 +1,6 @@
 """The body of an upload: how long it is said to be, what digests are said of it, and whether it came whole.
 
-Source: K-120, K-121, K-124 and K-125 of the storage contract; RFC 9530; RFC 1864.
+Source: K-120, K-121, K-124, K-125 and K-128 of the storage contract; RFC 9530; RFC 1864.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from werkzeug.exceptions import ClientDisconnected, LengthRequired
 
 from meteorpi_model.errors import IncompleteBodyError, InvalidDocumentError, TooLargeError
 from meteorpi_server.block_api.request_notes import note_received
-from meteorpi_server.block_api.service import Incoming
+from meteorpi_server.block_api.service import Incoming, current_service
+from meteorpi_server.block_api.silence import ending_silence
 
 _READ_BYTES: Final = 1 << 18
 _MEMBER: Final = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
@@ -56,13 +57,14 @@ def _announced_size(request: Request) -> int:
 
 
 def _chunks(request: Request, most_bytes: int, read_bytes: int) -> Iterator[bytes]:
-    received = 0
+    received, patience = 0, current_service().settings.block_upload_stall_timeout
     try:
-        while chunk := request.stream.read(read_bytes):
-            received += len(chunk)
-            if received > most_bytes:
-                raise TooLargeError(f"an object is at most {most_bytes} bytes", limit=most_bytes)
-            yield chunk
+        with ending_silence(request.environ, patience):
+            while chunk := request.stream.read(read_bytes):
+                received += len(chunk)
+                if received > most_bytes:
+                    raise TooLargeError(f"an object is at most {most_bytes} bytes", limit=most_bytes)
+                yield chunk
     except (ClientDisconnected, OSError) as error:
         raise IncompleteBodyError("the upload was cut off", received=received) from error
     finally:

@@ -75,5 +75,6 @@ def add_routes(
     name = meteor_app.attachments[-1].name
     meteor_app.upkeep.add(f"blocks {name}", SWEEP_SECONDS, made.keep_up)
     metrics_view.publish(meteor_app, url_path, name, made)
+    meteor_app.upkeep.accompany(None, made.accounts.close)
     meteor_app.upkeep.add(f"leaving {name}", LOOK_SECONDS, made.leaving.look)
     meteor_app.upkeep.add(f"traffic {name}", WRITE_SECONDS, made.traffic.write, at_end=True)
