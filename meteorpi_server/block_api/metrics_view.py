@@ -20,6 +20,7 @@ from meteorpi_server.block_accounts.base import GUESSABLE_SECRETS
 from meteorpi_server.block_api.metrics import families_of
 from meteorpi_server.block_api.metrics_port import MetricsPort
 from meteorpi_server.block_api.service import BlockService, current_service
+from meteorpi_server.describing import describe
 from meteorpi_server.exposition import CONTENT_TYPE, family
 from meteorpi_server.settings import Settings
 
@@ -61,6 +62,7 @@ def publish(meteor_app: MeteorApp, url_path: str, name: str, service: BlockServi
         meteor_app.upkeep.accompany(port.open, port.close)
 
 
+@describe(media_type="text/plain")
 def show_metrics() -> ResponseReturnValue:
     """Show counts and times in the text format of Prometheus."""
     service = current_service()

@@ -19,6 +19,7 @@ from meteorpi_model.errors import AccountingUnavailableError, ConfigurationError
 from meteorpi_server import MeteorApp, block_api, problems
 from meteorpi_server.block_accounts.dummy import DummyAccounts
 from meteorpi_server.block_accounts.figures import Counted
+from meteorpi_server.block_api.service import current_service
 from meteorpi_server.settings import Settings
 from tests.blocks.signed_in import add_users, signed_in
 
@@ -155,7 +156,7 @@ def test_reasons_are_codes_and_nothing_of_the_inside_is_shown(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("inside secret-name")
 
-    monkeypatch.setattr("meteorpi_db.blocks.register.BlockRegister.find", fail)
+    monkeypatch.setattr("meteorpi_server.block_api.objects.checked_path", fail)
     broken = client.get(f"{FILES}/p/secret-name")
     text = client.get("/api/v0/metrics").text
 
@@ -227,6 +228,37 @@ def test_a_database_that_is_away_takes_its_figures_with_it_only(
 
     assert "block_stored_objects" not in found
     assert found["block_in_progress_requests"] == 0
+
+
+@pytest.mark.contract("K-171", "K-155", "A.12/figures")
+def test_sockets_uploads_and_what_is_cleared_away_are_counted(
+    db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meteor_app = open_app(db)
+    client = meteor_app.app.test_client()
+    with meteor_app.app.test_request_context("/api/v0/info"):
+        service = current_service()
+    service.events.figures.add(open_sockets=3, messages=4, open_streams=1, dropped=2)
+    service.events.figures.socket_closed(5.0)
+    monkeypatch.setattr("meteorpi_db.blocks.sweeping.sweep_released", lambda *_: 3)
+    service.keep_up()
+    tus = DUMMY | {"Tus-Resumable": "1.0.0", "Upload-Length": "9", "Upload-Metadata": "prefix cA==,path YQ=="}
+    begun = client.post("/api/v0/uploads/", headers=tus)
+
+    found = scraped(client)
+
+    assert begun.status_code == 201
+    assert (found["websocket_connections"], found["websocket_messages"], found["block_event_streams"]) == (
+        2,
+        4,
+        1,
+    )
+    assert found["block_listeners_dropped"] == 2
+    for name in ("weboscket_connection_duration", "websocket_connection_duration"):
+        assert (found[f"{name}_count"], found[f"{name}_sum"]) == (1, 5.0)
+        assert [found[f'{name}_bucket{{le="{bound}"}}'] for bound in ("1.0", "10.0", "+Inf")] == [0, 1, 1]
+    assert found['block_swept{kind="contents"}'] == 3
+    assert found["block_open_uploads"] == 1
 
 
 class HalfDead(DummyAccounts):

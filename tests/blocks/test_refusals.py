@@ -53,7 +53,7 @@ def test_errors_have_fixed_pairs_of_status_and_code(
         def fail(*_: object, error: errors.MeteorError = error) -> None:
             raise error
 
-        monkeypatch.setattr("meteorpi_db.blocks.register.BlockRegister.find", fail)
+        monkeypatch.setattr("meteorpi_server.block_api.objects.checked_path", fail)
         reply = client.get(f"{FILES}/p/a")
         assert reply.json is not None
         assert (reply.status_code, reply.json["code"]) == (status, code)

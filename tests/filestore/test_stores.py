@@ -115,6 +115,12 @@ class TestMeasuredFileStore(FileStoreContract):
         return MeasuredFileStore(MemoryFileStore(), Observed())
 
 
+def test_nothing_of_a_store_is_left_out() -> None:
+    whole = {name for name in vars(FileStore) if not name.startswith("_")}
+
+    assert whole <= vars(MeasuredFileStore).keys()
+
+
 @pytest.mark.contract("K-171")
 def test_what_a_store_does_is_counted() -> None:
     observed = Observed()
