@@ -25,6 +25,10 @@ GROUP_BYTES: Final = 8 << 20
 GROUP_SECONDS: Final = 5.0
 """After so long a group is handed on however small it is."""
 
+FIRST_BYTES: Final = 1 << 20
+FIRST_SECONDS: Final = 1.0
+"""The same for the first group of a request."""
+
 ALGORITHMS: Final = ("sha256", "sha1", "md5")
 
 
@@ -50,11 +54,14 @@ def gathered(
 ) -> Iterator[bytes]:
     """The same bytes in fewer, larger pieces; when `chunks` raises what came before is given first.
 
+    A client may fall silent at any point, and what is gathered then is lost with whoever waits for it. So
+    pieces are small at first: beyond the first of them more than half of what came has been given.
+
     Args:
         monotonic: tells the time, in seconds.
         most: a piece of so many bytes is not filled further.
     """
-    filling, since = bytearray(), 0.0
+    filling, since, given, begun = bytearray(), 0.0, 0, monotonic()
     source = iter(chunks)
     while True:
         try:
@@ -67,8 +74,10 @@ def gathered(
             break
         since = since if filling else monotonic()
         filling += chunk
-        if len(filling) >= most or monotonic() - since >= GROUP_SECONDS:
+        size, seconds = max(FIRST_BYTES, given), max(FIRST_SECONDS, since - begun)
+        if len(filling) >= min(size, most) or monotonic() - since >= min(seconds, GROUP_SECONDS):
             group, filling = bytes(filling), bytearray()
+            given += len(group)
             yield group
     if filling:
         yield bytes(filling)
