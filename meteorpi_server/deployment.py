@@ -34,7 +34,9 @@ def _add_archive_routes(meteor_app: MeteorApp, path: str) -> None:
 
 def _add_block_routes(meteor_app: MeteorApp, path: str) -> None:
     from meteorpi_server import block_api
+    from meteorpi_server.block_serving.forgetting import require_lasting_store
 
+    require_lasting_store(meteor_app.settings)
     # Published clients add this path to the address that they are given, whatever that ends with.
     block_api.add_routes(meteor_app, url_path=f"{path}/api/v0")
 

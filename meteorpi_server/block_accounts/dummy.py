@@ -50,7 +50,7 @@ class DummyAccounts(AccountSource):
         if not is_allowed:
             raise ConfigurationError(
                 "dummy accounts let everybody in who knows one word: they are for debug mode only, unless "
-                "i_know_this_is_insecure is set"
+                "METEORPI_BLOCK_INSECURE is set"
             )
         if not token:
             raise ConfigurationError("dummy accounts need a word that is their token")

@@ -15,6 +15,7 @@ from meteorpi_db.filestore import LocalFileStore
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import block_api, node_api
 from meteorpi_server.app import MeteorApp
+from meteorpi_server.block_serving.forgetting import require_lasting_store
 from meteorpi_server.settings import Settings
 
 TAKE_OVER = "take it over first, into another directory: meteorpi block import-ancestor DATABASE OBJECTS"
@@ -31,6 +32,7 @@ def make_block_app(db: MeteorDatabase, settings: Settings) -> MeteorApp:
         ConfigurationError: a setting of blocks cannot be used, or what is served would hide what the
             predecessor keeps there.
     """
+    require_lasting_store(settings)
     require_taken_over(db, settings)
     meteor_app = MeteorApp(db=db, settings=settings)
     path = settings.url_path.rstrip("/")

@@ -189,6 +189,20 @@ def test_commands_go_by_what_the_files_of_the_server_say(
     assert (refused.code, "Did you mean port?" in refused.err) == (2, True)
 
 
+@pytest.mark.contract("K-201", "KD-20")
+@pytest.mark.parametrize("command", [("block", "serve", "--port=0"), ("serve", "--port", "0")])
+@pytest.mark.parametrize("setting", ["METEORPI_BLOCK_STORE", "METEORPI_FILE_STORE"])
+def test_storage_that_forgets_does_not_start_by_accident(
+    meteorpi: Meteorpi, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], setting: str
+) -> None:
+    monkeypatch.setenv("METEORPI_ROUTES", "node,block")
+    monkeypatch.setenv(setting, "memory:")
+
+    done = meteorpi(*command)
+
+    assert (done.code, "METEORPI_BLOCK_INSECURE" in done.err) == (2, True)
+
+
 @pytest.mark.contract("K-503", "KD-20")
 def test_help_shows_defaults_and_wrong_options_are_named(meteorpi: Meteorpi) -> None:
     shown = meteorpi("block", "serve", "--help").out
