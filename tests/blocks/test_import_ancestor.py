@@ -212,7 +212,7 @@ def test_objects_are_taken_out_of_a_bucket(
     client.close()
 
 
-@pytest.mark.contract("K-401", "K-503")
+@pytest.mark.contract("K-503")
 @pytest.mark.engines("sqlite")
 def test_import_stops_when_asked_to_and_goes_on_when_repeated(
     db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path
@@ -231,7 +231,7 @@ def test_import_stops_when_asked_to_and_goes_on_when_repeated(
     assert len(stored_ids(db)) == len(OBJECTS)
 
 
-@pytest.mark.contract("K-401", "K-503")
+@pytest.mark.contract("K-503")
 @pytest.mark.engines("sqlite")
 def test_import_reads_no_faster_than_it_may(
     db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path
@@ -255,7 +255,7 @@ def test_import_reads_no_faster_than_it_may(
     assert sum(paid) == pytest.approx(sum(map(len, OBJECTS.values())) / 10)
 
 
-@pytest.mark.contract("K-401", "K-405")
+@pytest.mark.contract("K-405")
 @pytest.mark.engines("sqlite")
 def test_object_that_changes_under_the_copy_is_left_for_the_next_time(
     db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path, monkeypatch: pytest.MonkeyPatch
@@ -280,7 +280,7 @@ def test_object_that_changes_under_the_copy_is_left_for_the_next_time(
     assert len(stored_ids(db)) == report.objects == 3
 
 
-@pytest.mark.contract("K-401", "K-501")
+@pytest.mark.contract("K-501")
 @pytest.mark.engines("sqlite")
 def test_what_is_no_block_server_is_refused_without_its_password(
     postgres_server: PostgresServer, ancestor: Callable[[int], str], tmp_path: Path
@@ -301,7 +301,7 @@ def test_what_is_no_block_server_is_refused_without_its_password(
         open_objects("memory:")
 
 
-@pytest.mark.contract("K-401", "K-503")
+@pytest.mark.contract("K-503")
 @pytest.mark.engines("sqlite")
 def test_command_says_what_it_took(
     ancestor: Callable[[int], str],

@@ -30,7 +30,7 @@ def test_nothing_is_made_by_looking(meteorpi: Meteorpi, home: Path) -> None:
     assert not (home / "node.db").exists()
 
 
-@pytest.mark.contract("K-401", "K-522")
+@pytest.mark.contract("K-522")
 def test_schema_goes_up_and_down_again(meteorpi: Meteorpi, older: Path) -> None:
     assert meteorpi("schema", "up", "--json").json["before"] == 2
     assert meteorpi("schema", "up", "--json").json["before"] == SCHEMA.version
@@ -45,7 +45,7 @@ def test_schema_goes_up_and_down_again(meteorpi: Meteorpi, older: Path) -> None:
     assert "blocks: accounts" in meteorpi("schema", "current").out
 
 
-@pytest.mark.contract("K-401", "K-522")
+@pytest.mark.contract("K-522")
 def test_way_down_is_refused_while_there_is_data(meteorpi: Meteorpi, older: Path) -> None:
     meteorpi("archive", "client", "add", "portal")
 

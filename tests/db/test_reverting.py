@@ -68,7 +68,7 @@ def counters_in(connection: Connection) -> list[tuple[object, ...]]:
     return [tuple(row) for row in rows]
 
 
-@pytest.mark.contract("K-401", "A.10")
+@pytest.mark.contract("K-401")
 @THREE
 def test_there_and_back_again_keeps_data_and_shape(transactions: Transactions) -> None:
     transactions.write(fill)
@@ -88,7 +88,7 @@ def test_there_and_back_again_keeps_data_and_shape(transactions: Transactions) -
     assert named_alike(shape_of(transactions)) == upgraded
 
 
-@pytest.mark.contract("K-401", "K-522")
+@pytest.mark.contract("K-522")
 @pytest.mark.engines("sqlite")
 def test_data_that_would_be_lost_is_refused_unless_forced(transactions: Transactions) -> None:
     ensure_schema(transactions, schema=UPGRADED)
@@ -125,7 +125,7 @@ def test_way_back_that_was_cut_off_is_gone_to_its_end(transactions: Transactions
         assert "note" not in inspect(connection).get_table_names()
 
 
-@pytest.mark.contract("K-521", "K-401")
+@pytest.mark.contract("K-521")
 @pytest.mark.engines("sqlite")
 def test_software_works_with_a_newer_schema_that_it_tolerates(transactions: Transactions) -> None:
     older = workers.SCHEMA
@@ -140,7 +140,6 @@ def test_software_works_with_a_newer_schema_that_it_tolerates(transactions: Tran
         ensure_schema(transactions, schema=older)
 
 
-@pytest.mark.contract("K-401")
 @THREE
 def test_database_from_before_the_way_back_learns_of_it(transactions: Transactions) -> None:
     with transactions.schema_connection() as connection:
@@ -186,7 +185,6 @@ def test_only_software_that_knows_the_steps_takes_them_back(transactions: Transa
         )
 
 
-@pytest.mark.contract("K-401")
 @pytest.mark.engines("sqlite")
 def test_embedded_database_is_copied_before_it_goes_back(transactions: Transactions) -> None:
     ensure_schema(transactions, schema=UPGRADED)
@@ -204,12 +202,11 @@ def test_embedded_database_is_copied_before_it_goes_back(transactions: Transacti
 # --- the steps of a node -----------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("K-401", "A.10")
 def test_every_step_has_a_way_back() -> None:
     assert [step.description for step in PRESENT_STEPS if step.downgrade is None] == []
 
 
-@pytest.mark.contract("K-401", "KD-15", "A.10")
+@pytest.mark.contract("KD-15")
 @THREE
 def test_node_goes_back_to_its_first_schema_and_forward_again(db: MeteorDatabase, bare_database: str) -> None:
     add_status(db)
@@ -244,7 +241,6 @@ def test_blocks_and_archives_of_a_node_are_not_dropped_unasked(db: MeteorDatabas
         revert_schema(db.transactions, 1)
 
 
-@pytest.mark.contract("K-401")
 @pytest.mark.engines("sqlite")
 def test_what_nobody_misses_does_not_hold_the_way_up(db: MeteorDatabase) -> None:
     blocks = StoredBlocks(db)

@@ -90,7 +90,6 @@ def test_requirements_that_are_not_locked_are_refused(place: Place, line: str) -
         deployment.deploy("HEAD", Wish())
 
 
-@pytest.mark.contract("K-521")
 def test_new_settings_make_a_release_of_their_own(place: Place) -> None:
     place.repository.commit("one")
     deployment, _ = place.deployment()
@@ -167,7 +166,6 @@ def test_release_that_does_not_become_ready_gives_way(place: Place) -> None:
     assert place.served == sha1
 
 
-@pytest.mark.contract("K-521")
 def test_release_with_settings_that_it_cannot_read_changes_nothing(place: Place) -> None:
     deployment, _ = place.deployment()
     sha1 = place.repository.commit("one")
@@ -291,7 +289,6 @@ def test_one_deployment_at_a_time(place: Place) -> None:
         second.deploy("HEAD", Wish())
 
 
-@pytest.mark.contract("K-521")
 def test_another_place_is_switched_by_itself(place: Place) -> None:
     deployment, _ = place.deployment()
     one = place.repository.commit("one")
@@ -365,7 +362,6 @@ def test_files_that_were_deleted_are_made_again(place: Place) -> None:
     assert (place.served, place.log[-1]) == (sha1, "start one")
 
 
-@pytest.mark.contract("K-520")
 def test_torn_line_of_the_history_is_left_out(place: Place) -> None:
     place.repository.commit("one")
     deployment, _ = place.deployment()

@@ -34,7 +34,7 @@ def test_killed_deployment_is_gone_on_with(place: Place, moment: str) -> None:
     assert deployment.journal.is_finished("current", deployment.checkout("HEAD").name)
 
 
-@pytest.mark.contract("K-521", "K-522")
+@pytest.mark.contract("K-522")
 def test_killed_deployment_can_be_given_up_for_the_former_release(place: Place) -> None:
     deployment, _ = place.deployment()
     old = place.repository.commit("one", ["a"])
@@ -88,7 +88,6 @@ def test_environment_that_was_cut_off_is_made_again(place: Place, tmp_path: Path
 KILLER = f"import os; os.kill(os.getppid(), {signal.SIGKILL:d})"
 
 
-@pytest.mark.contract("K-520")
 def test_what_killed_exports_left_is_removed(place: Place) -> None:
     sha1 = place.repository.commit("one")
     for folder in ("trees", "deployed/releases"):

@@ -154,7 +154,6 @@ def test_locked_requirements_are_installed(place: Place, tmp_path: Path) -> None
     assert list(release.program.environment.glob("lib/python*/site-packages/small.py"))
 
 
-@pytest.mark.contract("K-521")
 def test_node_and_blocks_name_the_release_that_runs(tmp_path: Path) -> None:
     settings = dataclasses.replace(Settings(), routes=("node", "block"), release="1a2b")
     with MeteorDatabase(tmp_path / "node.db", tmp_path / "files") as db:

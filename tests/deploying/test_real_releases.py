@@ -93,7 +93,7 @@ def node(tmp_path: Path, repository: Path) -> Iterator[Node]:
         found.end()
 
 
-@pytest.mark.contract("K-520", "K-521", "K-522", "K-401", "A.14")
+@pytest.mark.contract("K-520", "K-521", "K-522", "A.14")
 def test_node_is_deployed_and_gone_back_to_when_its_next_release_fails(node: Node) -> None:
     first = node.repository.commit("one")
 
