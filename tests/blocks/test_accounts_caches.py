@@ -185,7 +185,7 @@ def ask(
     return RemoteAccounts(server, CacheKeys(SECRET, accounting.url), cache, monotonic=clock, **options)
 
 
-@pytest.mark.contract("K-420", "K-204")
+@pytest.mark.contract("K-420", "K-204", "K-500/block_cache", "A.11/accounts", "issue-5.3")
 def test_processes_share_answers(
     accounting: ScriptedAccounting, open_redis: Callable[..., RedisCache], clock: Clock
 ) -> None:

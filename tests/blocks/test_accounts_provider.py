@@ -73,7 +73,7 @@ def provider() -> Provider:
     return Provider(Known(), Numbers(), SECRET)
 
 
-@pytest.mark.contract("A.4/auth", "A.4/user_id", "C/internal-user")
+@pytest.mark.contract("A.4/auth", "A.4/user_id", "C/internal-user", "A.4/404")
 @pytest.mark.parametrize("line", CONVERSATION, ids=[line["name"] for line in CONVERSATION])
 def test_answers_are_those_of_the_conversation(provider: Provider, line: dict[str, Any]) -> None:
     status, document = provider.answer(SECRET, json.dumps(line["question"]).encode())
@@ -82,7 +82,7 @@ def test_answers_are_those_of_the_conversation(provider: Provider, line: dict[st
     assert document == line["answer"]
 
 
-@pytest.mark.contract("A.4/secret")
+@pytest.mark.contract("A.4/secret", "A.4/403")
 @pytest.mark.parametrize("secret", [None, "", "wrong", SECRET + " ", SECRET[:-1], "\xff"])
 def test_wrong_secret_is_told_nothing_else(provider: Provider, secret: str | None) -> None:
     for body in (b'{"user_id": 17}', b"no JSON"):
@@ -118,7 +118,7 @@ def test_question_that_makes_no_sense_is_refused(provider: Provider, body: bytes
     assert list(document) == ["error"]
 
 
-@pytest.mark.contract("A.4/user_id")
+@pytest.mark.contract("A.4/user_id", "A.4/404")
 def test_number_may_be_written_as_text_and_be_of_nobody(provider: Provider) -> None:
     assert provider.answer(SECRET, b'{"user_id": "17"}')[0] == 200
     assert provider.answer(SECRET, b'{"user_id": 99999}')[0] == 404
@@ -140,7 +140,7 @@ def test_caller_is_known_by_the_request_and_not_slowed_down() -> None:
     assert known.callers == [Caller(address=None, request_id="0123abcd")]
 
 
-@pytest.mark.contract("KD-20")
+@pytest.mark.contract("KD-20", "K-500/block_accounting_secret")
 @pytest.mark.parametrize("secret", ["", "secret"])
 def test_secret_that_everybody_guesses_stops_the_start(secret: str) -> None:
     with pytest.raises(ConfigurationError):

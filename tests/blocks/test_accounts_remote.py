@@ -97,7 +97,7 @@ def accounts(make: Callable[..., RemoteAccounts]) -> RemoteAccounts:
     return make()
 
 
-@pytest.mark.contract("A.4/auth")
+@pytest.mark.contract("A.4/auth", "D.1/remote", "K-500/block_accounting_url", "issue-5.3")
 @pytest.mark.parametrize("line", QUESTIONS, ids=[line["name"] for line in QUESTIONS])
 def test_credentials_mean_what_the_conversation_says(accounts: RemoteAccounts, line: dict[str, Any]) -> None:
     authorization, answer = line["question"]["auth"], line["answer"]
@@ -163,7 +163,7 @@ def test_disabled_account_is_refused_and_its_limits_are_known(accounts: RemoteAc
     assert not accounts.limits_of("18").is_active
 
 
-@pytest.mark.contract("K-204", "KD-26")
+@pytest.mark.contract("K-204", "KD-26", "A.11/accounts", "K-500/block_account_cache_seconds")
 def test_answer_is_good_for_a_minute(
     accounts: RemoteAccounts, server: ScriptedAccounting, clock: Clock
 ) -> None:
@@ -259,7 +259,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.contract("K-203", "KD-09", "J-04")
+@pytest.mark.contract("K-203", "KD-09", "J-04", "A.4/failure")
 @pytest.mark.parametrize("saying", FAILURES.values(), ids=FAILURES.keys())
 def test_server_that_makes_no_sense_is_unavailable(
     accounts: RemoteAccounts, server: ScriptedAccounting, saying: Saying
@@ -313,7 +313,7 @@ def test_wrong_secret_is_an_error_in_the_log_without_any_secret(
     assert TOKEN not in caplog.text
 
 
-@pytest.mark.contract("K-203")
+@pytest.mark.contract("K-203", "A.4/failure")
 def test_server_that_is_not_there_is_unavailable(make: Callable[..., RemoteAccounts]) -> None:
     accounts = make(f"http://{LOOPBACK}:{free_port()}")
 
@@ -452,7 +452,7 @@ def test_wish_without_end_or_sense_ends(
     assert accounts.identify(TOKEN).account_id == "17"
 
 
-@pytest.mark.contract("K-204")
+@pytest.mark.contract("K-204", "K-500/block_account_stale_seconds")
 def test_old_answers_help_out_while_the_server_is_out_of_order(
     make: Callable[..., RemoteAccounts], server: ScriptedAccounting, clock: Clock
 ) -> None:

@@ -185,7 +185,7 @@ def test_scheme_is_written_in_any_case(node: LocalWorld, scheme: str) -> None:
     assert node.accounts.identify(node.token.replace("Token", scheme)).account_id == USER
 
 
-@pytest.mark.contract("A.5/dummy", "K-201")
+@pytest.mark.contract("A.5/dummy", "K-201", "D.1/dummy")
 def test_dummy_account_may_write_anywhere_and_is_announced(
     node: LocalWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,7 +209,7 @@ def test_dummy_accounts_do_not_start_by_accident(node: LocalWorld, options: Acco
         open_accounts(options, node.directory)
 
 
-@pytest.mark.contract("D.1/choice")
+@pytest.mark.contract("D.1/choice", "K-500/block_accounts")
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -24,7 +24,9 @@ from meteorpi_model.errors import (
 from tests.blocks.making import ACCOUNT, NOW, OTHER, PREFIX, Blocks, digest, facts_of
 
 
-@pytest.mark.contract("K-210", "K-215", "K-405")
+@pytest.mark.contract(
+    "K-210", "K-215", "K-405", "F.1/block_account", "F.1/block_prefix", "F.1/block_object", "A.6/size"
+)
 def test_objects_come_and_go_and_are_counted(blocks: Blocks) -> None:
     first = blocks.store("a", b"12345")
     second = blocks.store("b/c", b"123")
@@ -77,7 +79,7 @@ def test_removing_what_is_not_there_changes_nothing(blocks: Blocks) -> None:
     assert [event.number for event in told] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.contract("K-146", "K-147", "KD-04", "KD-10")
+@pytest.mark.contract("K-146", "K-147", "KD-04", "KD-10", "A.11/storage")
 def test_conditions_are_decided_on_what_is_there(blocks: Blocks) -> None:
     with pytest.raises(PreconditionFailedError) as missing:
         blocks.store("a", b"1", if_match="*")
@@ -159,7 +161,7 @@ def test_a_prefix_may_have_a_quota_of_its_own(blocks: Blocks) -> None:
     assert full.value.context == {"quota": 10, "size": 10, "requested": 1, "prefix": PREFIX}
 
 
-@pytest.mark.contract("K-122", "K-213")
+@pytest.mark.contract("K-122", "K-213", "F.1/block_upload")
 def test_room_is_kept_for_an_upload_until_it_lapses(open_blocks: Callable[..., Blocks]) -> None:
     blocks = open_blocks(quota=1000)
     blocks.make()
@@ -189,7 +191,7 @@ def test_room_is_kept_for_an_upload_until_it_lapses(open_blocks: Callable[..., B
     assert blocks.counted() == (1000, 2)
 
 
-@pytest.mark.contract("K-230")
+@pytest.mark.contract("K-230", "K-500/block_append_only")
 @pytest.mark.parametrize("whose", ["server", "prefix"])
 def test_append_only_keeps_what_is_there(open_blocks: Callable[..., Blocks], whose: str) -> None:
     blocks = open_blocks()
@@ -210,7 +212,7 @@ def test_append_only_keeps_what_is_there(open_blocks: Callable[..., Blocks], who
     assert (blocks.find("a"), blocks.find("b")) == (digest(b"1"), digest(b"2"))
 
 
-@pytest.mark.contract("K-231")
+@pytest.mark.contract("K-231", "K-500/block_retain_days")
 def test_young_objects_are_kept_where_that_is_demanded(open_blocks: Callable[..., Blocks]) -> None:
     blocks = open_blocks(retain_days=2)
     blocks.make()

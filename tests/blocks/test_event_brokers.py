@@ -71,7 +71,7 @@ def test_changes_are_heard_elsewhere_through_the_database(
 
 
 @SQLITE
-@pytest.mark.contract("K-153", "K-152")
+@pytest.mark.contract("K-153", "K-152", "K-500/block_events", "issue-5.3")
 def test_changes_are_heard_elsewhere_through_redis(
     db: MeteorDatabase, blocks: Blocks, brokers: Callable[[str], EventBroker]
 ) -> None:
@@ -183,6 +183,7 @@ def test_what_cannot_be_said_is_said_later() -> None:
     assert said == [["p"], ["p"]]
 
 
+@pytest.mark.contract("K-500/block_events")
 @SQLITE
 @pytest.mark.parametrize("name", ["", "Local", "http://a:secret@b", "redis://a:secret@b:port"])
 def test_brokers_that_do_not_exist_are_refused(db: MeteorDatabase, name: str) -> None:

@@ -137,7 +137,7 @@ def unserved(db: MeteorDatabase) -> Iterator[Callable[..., Node]]:
         yield make
 
 
-@pytest.mark.contract("A.1/websocket", "A.9", "K-150", "K-151")
+@pytest.mark.contract("A.1/websocket", "A.9", "K-150", "K-151", "A.9/messages", "A.9/channels", "C/websocket")
 def test_changes_are_told_over_sockets(node: Node) -> None:
     with node.socket(subprotocols=("other", QABEL)) as prefix, node.socket(f"{PREFIX}/dir/a") as single:
         tags = [node.put("dir/a", b"12"), node.put("blocks/b", b"345")]
@@ -186,7 +186,7 @@ def test_a_socket_tells_first_what_was_missed(node: Node) -> None:
     node.wait_until_empty()
 
 
-@pytest.mark.contract("K-150", "K-155", "KD-17", "A.1/websocket")
+@pytest.mark.contract("K-150", "K-155", "KD-17", "A.1/websocket", "A.9/subprotocol")
 def test_what_is_refused_is_refused_before_the_upgrade(node: Node) -> None:
     asked = [
         (f"{PREFIX}", UPGRADE, 403),
@@ -277,7 +277,7 @@ def test_who_does_not_answer_a_ping_is_sent_away(open_node: Callable[..., Node])
     node.wait_until_empty()
 
 
-@pytest.mark.contract("A.9", "K-150")
+@pytest.mark.contract("A.9", "K-150", "A.9/ignored")
 def test_what_clients_say_is_ignored_and_not_kept(node: Node) -> None:
     with node.socket() as socket:
         for _ in range(100):
@@ -355,7 +355,7 @@ def _told(stream: Iterator[bytes]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.contract("K-151", "K-155")
+@pytest.mark.contract("K-151", "K-155", "C/events")
 def test_changes_are_told_in_streams(unserved: Callable[..., Node]) -> None:
     node = unserved()
     node.put("a", b"1")

@@ -292,7 +292,7 @@ def test_who_comes_while_much_happens_misses_nothing(
 
 
 @EVERY_ENGINE
-@pytest.mark.contract("K-152", "K-127", "K-140")
+@pytest.mark.contract("K-152", "K-127", "K-140", "F.1/block_event", "A.9/messages")
 def test_every_change_is_an_event_and_nothing_else_is(log: EventLog, blocks: Blocks) -> None:
     blocks.store("a", b"x")
     with pytest.raises(PreconditionFailedError):

@@ -93,7 +93,9 @@ def traffic_of(db: MeteorDatabase, account_id: str) -> dict[int, int]:
         return traffic.months_of(connection, account_id)
 
 
-@pytest.mark.contract("K-401", "A.10/revisions")
+@pytest.mark.contract(
+    "K-401", "A.10/revisions", "A.10/users", "A.10/prefixes", "K-503/import-ancestor", "issue-5.4"
+)
 @pytest.mark.parametrize("revision", [1, 2, 3, 4])
 def test_every_revision_is_taken_with_its_objects_and_left_as_it_was(
     db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path, revision: int
@@ -119,7 +121,7 @@ def files_in(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
 
-@pytest.mark.contract("K-401")
+@pytest.mark.contract("K-401", "A.10/users", "A.10/prefixes", "A.10/traffic")
 def test_owners_and_times_come_along(
     db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path
 ) -> None:
@@ -301,7 +303,7 @@ def test_what_is_no_block_server_is_refused_without_its_password(
         open_objects("memory:")
 
 
-@pytest.mark.contract("K-503")
+@pytest.mark.contract("K-503", "K-503/import-ancestor")
 @pytest.mark.engines("sqlite")
 def test_command_says_what_it_took(
     ancestor: Callable[[int], str],

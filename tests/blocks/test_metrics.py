@@ -88,7 +88,27 @@ def scraped(client: FlaskClient) -> dict[str, float]:
     return samples(client.get("/api/v0/metrics").text)
 
 
-@pytest.mark.contract("A.12/names", "K-171")
+@pytest.mark.contract(
+    "A.12/names",
+    "K-171",
+    "A.12/block_in_progress_requests",
+    "A.12/block_response_time",
+    "A.12/block_wait_for_auth",
+    "A.12/block_wait_for_transfer",
+    "A.12/block_s3_requests",
+    "A.12/block_access_denied",
+    "A.12/content_length_error",
+    "A.12/block_auth_cache",
+    "A.12/block_traffic_response",
+    "A.12/block_traffic_by_request",
+    "A.12/block_quota_by_request",
+    "A.12/block_wait_database_connections",
+    "A.12/websocket_connections",
+    "A.12/weboscket_connection_duration",
+    "A.12/websocket_messages",
+    "A.12/pubsub",
+    "C/metrics",
+)
 def test_names_are_those_that_were_published(open_client: Callable[..., FlaskClient]) -> None:
     text = open_client().get("/api/v0/metrics").text
 
@@ -170,7 +190,7 @@ def test_reasons_are_codes_and_nothing_of_the_inside_is_shown(
     assert "secret-name" not in text
 
 
-@pytest.mark.contract("K-172")
+@pytest.mark.contract("K-172", "K-500/block_metrics_access", "C/metrics")
 def test_who_may_see_them_is_chosen(db: MeteorDatabase) -> None:
     for name, roles in (("boss", ["user", "camera_admin"]), ("anna", ["user"])):
         db.create_or_update_user(name, "pass word", roles)
@@ -193,7 +213,7 @@ def test_who_may_see_them_is_chosen(db: MeteorDatabase) -> None:
         open_app(db, block_metrics_access="secret", block_metrics_secret="secret")
 
 
-@pytest.mark.contract("K-172")
+@pytest.mark.contract("K-172", "A.12/port", "K-500/block_metrics_port")
 def test_processes_have_one_total_and_ports_of_their_own(db: MeteorDatabase, tmp_path: Path) -> None:
     port = free_port()
     first, second = (

@@ -42,7 +42,7 @@ def digests_of(transactions: Transactions, version: int) -> dict[str, str]:
         return {table.name: digest_of(rows_of(connection, table)).hexadecimal for table in old}
 
 
-@pytest.mark.contract("K-401", "issue-2.2/migrations")
+@pytest.mark.contract("K-401", "issue-2.2/migrations", "F.1/block_account", "F.1/block_event")
 @VERSIONS
 def test_older_node_gets_the_tables_of_a_new_one_and_keeps_its_data(
     bare_database: str, db: MeteorDatabase, open_database: Callable[..., MeteorDatabase], version: int

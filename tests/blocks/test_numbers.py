@@ -57,7 +57,7 @@ def test_an_account_has_so_many_prefixes(blocks: Blocks) -> None:
         create(2)
 
 
-@pytest.mark.contract("K-232")
+@pytest.mark.contract("K-232", "K-500/block_verify_names")
 @SQLITE
 def test_a_block_called_by_a_digest_has_it(open_blocks: Callable[..., Blocks], blocks: Blocks) -> None:
     strict, right = open_blocks(verifies_names=True), digest(b"right")

@@ -86,7 +86,7 @@ def test_refusals_for_want_of_room_say_how_much_there_is(
     assert next_month(datetime(2026, 1, 31)) == datetime(2026, 2, 1)
 
 
-@pytest.mark.contract("K-110")
+@pytest.mark.contract("K-110", "A.1/other")
 def test_methods_that_are_not_there_name_those_that_are(db: MeteorDatabase) -> None:
     reply = open_client(db).patch(f"{FILES}/p/a")
 

@@ -453,7 +453,7 @@ def test_what_nobody_went_on_with_lapses_and_its_bytes_are_swept(world: World) -
     assert stored_ids(world.db) == set()
 
 
-@pytest.mark.contract("K-307")
+@pytest.mark.contract("K-307", "K-500/block_upload_keep_hours")
 def test_uploads_that_are_kept_for_longer_keep_their_bytes(world: World) -> None:
     patient = world.uploads(keep_hours=100)
     plan = Plan(upload=Upload(prefix=PREFIX, path="a", upload_id="long"), length=len(CONTENT))

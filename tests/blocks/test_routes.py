@@ -75,7 +75,22 @@ def put(client: FlaskClient, name: str, content: bytes = CONTENT, **headers: str
     return client.post(f"{FILES}/{name}", data=content, headers=signed_in("anna") | named)
 
 
-@pytest.mark.contract("A.1/upload", "A.1/download", "A.1/delete", "K-101", "K-111", "K-145")
+@pytest.mark.contract(
+    "A.1/upload",
+    "A.1/download",
+    "A.1/delete",
+    "K-101",
+    "K-111",
+    "K-145",
+    "A.2/headers",
+    "A.2/statuses",
+    "A.7/if-none-match",
+    "A.7/tag",
+    "C/get",
+    "C/upload",
+    "C/delete",
+    "issue-5.2",
+)
 @EVERY_ENGINE
 def test_an_object_comes_and_goes(client: FlaskClient, prefix: str) -> None:
     name = f"{prefix}/blocks/0a-1"
@@ -145,7 +160,7 @@ def test_who_is_unknown_is_refused_with_403(
     assert (reply.status_code, reply.json["code"]) == (403, "not-authenticated")  # type: ignore[index]
 
 
-@pytest.mark.contract("A.3/owner", "K-110")
+@pytest.mark.contract("A.3/owner", "K-110", "A.8/order")
 def test_what_belongs_to_another_is_refused(client: FlaskClient, prefix: str) -> None:
     put(client, f"{prefix}/a")
 
@@ -170,7 +185,7 @@ def test_a_disabled_account_can_do_nothing_and_what_it_shares_stays(
     assert client.get(f"{FILES}/{prefix}/a").data == CONTENT
 
 
-@pytest.mark.contract("D.1/local")
+@pytest.mark.contract("D.1/local", "F.1/block_token", "issue-5.3")
 @EVERY_ENGINE
 def test_a_token_stands_for_its_account(client: FlaskClient, prefix: str, db: MeteorDatabase) -> None:
     secret = db.transactions.write(lambda c: tokens.create(c, "local:anna", "laptop", None, 0))
@@ -189,7 +204,9 @@ def test_a_user_may_show_the_password(client: FlaskClient, password: str, status
     assert client.get("/api/v0/quota", headers={"Authorization": f"Basic {text}"}).status_code == status
 
 
-@pytest.mark.contract("A.1/prefix", "A.1/quota", "K-104")
+@pytest.mark.contract(
+    "A.1/prefix", "A.1/quota", "K-104", "A.2/prefix", "A.2/quota", "C/prefix", "C/quota", "A.6/size"
+)
 def test_prefixes_and_quota_are_told(client: FlaskClient, prefix: str) -> None:
     put(client, f"{prefix}/a", b"12345")
     for end in ("", "/"):
@@ -248,7 +265,7 @@ def test_an_owner_changes_a_prefix(client: FlaskClient, prefix: str) -> None:
     assert client.delete(f"{FILES}/{prefix}/a", headers=signed_in("anna")).status_code == 403
 
 
-@pytest.mark.contract("K-146", "K-147", "K-148")
+@pytest.mark.contract("K-146", "K-147", "K-148", "A.7/if-match", "A.7/if-none-match", "A.2/statuses")
 @EVERY_ENGINE
 def test_conditions_are_honoured(client: FlaskClient, prefix: str) -> None:
     name = f"{prefix}/index"
@@ -322,7 +339,7 @@ def test_announced_digests_are_verified(client: FlaskClient, prefix: str) -> Non
     assert client.get(f"{FILES}/{name}").headers["Repr-Digest"] == f"sha-256=:{sha256}:"
 
 
-@pytest.mark.contract("K-124", "A.8/size")
+@pytest.mark.contract("K-124", "A.8/size", "K-500/block_max_body_bytes")
 def test_the_largest_size_is_allowed_and_one_more_is_not(open_client: Callable[..., FlaskClient]) -> None:
     client = open_client(block_max_body_bytes=100)
     prefix = client.post("/api/v0/prefix", headers=signed_in("anna")).json["prefix"]  # type: ignore[index]
@@ -333,7 +350,7 @@ def test_the_largest_size_is_allowed_and_one_more_is_not(open_client: Callable[.
     assert client.get(f"{FILES}/{prefix}/empty").data == b""
 
 
-@pytest.mark.contract("A.6/upload", "K-122", "K-210", "K-211")
+@pytest.mark.contract("A.6/upload", "K-122", "K-210", "K-211", "K-500/block_quota_default")
 @EVERY_ENGINE
 def test_the_quota_is_kept(open_client: Callable[..., FlaskClient], db: MeteorDatabase) -> None:
     client = open_client(block_quota_default=1000)
@@ -351,7 +368,7 @@ def test_the_quota_is_kept(open_client: Callable[..., FlaskClient], db: MeteorDa
     assert len(list(db.store.ids())) == 2
 
 
-@pytest.mark.contract("A.6/traffic", "K-221")
+@pytest.mark.contract("A.6/traffic", "K-221", "A.6/free", "F.1/block_traffic", "K-500/block_traffic_default")
 @EVERY_ENGINE
 def test_reading_is_refused_beyond_the_traffic_of_a_month(open_client: Callable[..., FlaskClient]) -> None:
     client = open_client(block_traffic_default=len(CONTENT))
@@ -368,7 +385,7 @@ def test_reading_is_refused_beyond_the_traffic_of_a_month(open_client: Callable[
     assert put(client, f"{prefix}/c", b"1").status_code == 204
 
 
-@pytest.mark.contract("K-220", "KD-27")
+@pytest.mark.contract("K-220", "KD-27", "F.1/block_traffic")
 def test_what_was_read_is_written_down(db: MeteorDatabase, address: str) -> None:
     """Ranges and what was sent of it count; HEAD and 304 are free; a stop loses nothing."""
     base = f"{address}/api/v0"
@@ -390,7 +407,9 @@ def test_what_was_read_is_written_down(db: MeteorDatabase, address: str) -> None
     wait_until(lambda: written() == len(CONTENT) + 10, 30, "writing of the traffic")
 
 
-@pytest.mark.contract("A.5/accept", "A.5/ownerless", "K-201")
+@pytest.mark.contract(
+    "A.5/accept", "A.5/ownerless", "K-201", "D.1/dummy", "K-500/block_dummy_token", "issue-5.3"
+)
 def test_dummy_accounts_write_everywhere(open_client: Callable[..., FlaskClient]) -> None:
     client = open_client(block_accounts="dummy", block_dummy_token="MAGICFARYDUST", block_insecure=True)
 
@@ -402,7 +421,7 @@ def test_dummy_accounts_write_everywhere(open_client: Callable[..., FlaskClient]
     assert client.get("/api/v0/quota/", headers=DUMMY).json["size"] == 0  # type: ignore[index]
 
 
-@pytest.mark.contract("K-207")
+@pytest.mark.contract("K-207", "K-500/block_read_policy")
 @pytest.mark.parametrize(("policy", "stranger", "other", "owner"), [
     ("public", 200, 200, 200), ("account", 403, 200, 200), ("owner", 403, 404, 200),
 ])  # fmt: skip
@@ -420,7 +439,7 @@ def test_who_may_read(
     assert [reply.status_code for reply in replies] == [stranger, other, owner]
 
 
-@pytest.mark.contract("K-130")
+@pytest.mark.contract("K-130", "C/listing")
 @EVERY_ENGINE
 def test_objects_are_listed_for_their_owner(client: FlaskClient, prefix: str) -> None:
     for name in ("a", "b/1", "b/2", "c"):
@@ -440,7 +459,7 @@ def test_objects_are_listed_for_their_owner(client: FlaskClient, prefix: str) ->
     assert client.get(f"{FILES}/{prefix}/?limit=0", headers=signed_in("anna")).status_code == 400
 
 
-@pytest.mark.contract("K-170")
+@pytest.mark.contract("K-170", "C/info", "C/health")
 def test_a_node_says_what_it_offers_and_whether_it_can(
     client: FlaskClient, db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -493,7 +512,7 @@ def address(db: MeteorDatabase) -> Iterator[str]:
         thread.join(30)
 
 
-@pytest.mark.contract("J-05", "A.2/chunked", "K-120")
+@pytest.mark.contract("J-05", "A.2/chunked", "K-120", "A.2/connections", "A.2/paths")
 def test_published_clients_send_chunks_from_many_connections(address: str) -> None:
     base = f"{address}/api/v0"
     prefix = requests.post(f"{base}/prefix/", headers=signed_in("anna"), timeout=60).json()["prefix"]
@@ -512,7 +531,7 @@ def test_published_clients_send_chunks_from_many_connections(address: str) -> No
         assert all(pool.map(round_trip, range(50)))
 
 
-@pytest.mark.contract("K-121", "A.8/spool")
+@pytest.mark.contract("K-121", "A.8/spool", "K-126")
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_an_upload_that_is_cut_off_changes_nothing(
     address: str, db: MeteorDatabase, is_chunked: bool

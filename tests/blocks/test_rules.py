@@ -107,7 +107,15 @@ def test_no_header_is_an_error(if_match: str, if_none_match: str) -> None:
             demands.check(sha256)
 
 
-@pytest.mark.contract("K-211", "KD-05", "KD-06", "KD-07", "A.6/upload")
+@pytest.mark.contract(
+    "K-211",
+    "KD-05",
+    "KD-06",
+    "KD-07",
+    "A.6/upload",
+    "K-500/block_quota_grace_bytes",
+    "K-500/block_metafile_growth_bytes",
+)
 @pytest.mark.parametrize(
     ("used", "path", "old", "new", "is_allowed"),
     [

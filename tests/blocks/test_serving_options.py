@@ -73,7 +73,34 @@ def changed(loaded: Loaded) -> dict[str, Any]:
     return {name: now[name] for name in now if now[name] != before[name]}
 
 
-@pytest.mark.contract("K-500")
+@pytest.mark.contract(
+    "K-500",
+    "A.13/accounting-host",
+    "A.13/address",
+    "A.13/port",
+    "A.13/apisecret",
+    "A.13/asyncio",
+    "A.13/debug",
+    "A.13/dummy",
+    "A.13/dummy-auth",
+    "A.13/dummy-cache",
+    "A.13/dummy-log",
+    "A.13/local-storage",
+    "A.13/logging-config",
+    "A.13/max-body-size",
+    "A.13/prometheus-port",
+    "A.13/psql-dsn",
+    "A.13/redis-host",
+    "A.13/redis-port",
+    "A.13/s3-bucket",
+    "A.13/transfers",
+    "A.13/logging",
+    "A.13/log-to-stderr",
+    "A.13/log-file",
+    "A.13/names",
+    "A.13/environment",
+    "issue-5.4",
+)
 def test_every_option_and_variable_of_the_predecessor_is_known() -> None:
     assert set(OPTIONS) == PREDECESSORS
     assert set(VARIABLES) == {*CONTAINERS, "BLOCK_PROMETHEUS_PORT"}
@@ -82,7 +109,34 @@ def test_every_option_and_variable_of_the_predecessor_is_known() -> None:
 OF_SETTINGS = sorted(PREDECESSORS - {name for name in PREDECESSORS if name.startswith("log-")})
 
 
-@pytest.mark.contract("A.13/names", "K-500", "K-502", "KD-20", *(f"A.13/{name}" for name in OF_SETTINGS))
+@pytest.mark.contract(
+    "A.13/names",
+    "K-500",
+    "K-502",
+    "KD-20",
+    "A.13/accounting-host",
+    "A.13/address",
+    "A.13/port",
+    "A.13/apisecret",
+    "A.13/asyncio",
+    "A.13/debug",
+    "A.13/dummy",
+    "A.13/dummy-auth",
+    "A.13/dummy-cache",
+    "A.13/dummy-log",
+    "A.13/local-storage",
+    "A.13/logging-config",
+    "A.13/max-body-size",
+    "A.13/prometheus-port",
+    "A.13/psql-dsn",
+    "A.13/redis-host",
+    "A.13/redis-port",
+    "A.13/s3-bucket",
+    "A.13/transfers",
+    "A.13/logging",
+    "A.13/log-to-stderr",
+    "A.13/log-file",
+)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -207,7 +261,7 @@ def test_later_places_win(set_up: SetUp, places: dict[str, Path]) -> None:
     assert (set_up("other.yaml").settings.port, set_up("other.yaml").settings.block_transfers) == (8888, 9)
 
 
-@pytest.mark.contract("A.14/yaml", "A.13/names", "K-500", "K-501", "KD-21")
+@pytest.mark.contract("A.14/yaml", "A.13/names", "K-500", "K-501", "KD-21", "A.13/file")
 def test_section_has_relative_paths_settings_and_a_part_for_another_server(
     set_up: SetUp, places: dict[str, Path]
 ) -> None:
@@ -243,7 +297,7 @@ qabel:
     )
 
 
-@pytest.mark.contract("A.13/file", "A.13/names", "K-500")
+@pytest.mark.contract("A.13/file", "A.13/names", "K-500", "A.14/yaml")
 def test_file_of_assignments_is_read_and_not_run(set_up: SetUp, places: dict[str, Path]) -> None:
     file = places["project"] / "server.conf"
     file.write_text('"""Ours."""\nport = 9000\nmax_body_size = 5\ndebug = True\nlocal_storage = "x"\n')

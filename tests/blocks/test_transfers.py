@@ -20,7 +20,7 @@ SECONDS = 60.0
 BRIEFLY = 0.01
 
 
-@pytest.mark.contract("K-411")
+@pytest.mark.contract("K-411", "A.8/transfers", "K-500/block_transfers")
 def test_turns_are_given_in_the_order_in_which_they_are_asked_for() -> None:
     turns, order = Turns(1, SECONDS), SimpleQueue[int]()
 
@@ -39,7 +39,7 @@ def test_turns_are_given_in_the_order_in_which_they_are_asked_for() -> None:
     assert figures.waited_seconds > 0
 
 
-@pytest.mark.contract("K-411")
+@pytest.mark.contract("K-411", "K-500/block_transfer_wait_seconds")
 def test_who_waits_too_long_is_refused_and_loses_no_turn() -> None:
     turns = Turns(2, BRIEFLY)
 

@@ -233,7 +233,7 @@ def test_hold_of_a_killed_backup_ends_by_itself(
     assert db.sweep_contents().released == 1
 
 
-@pytest.mark.contract("B.6/recount", "K-214")
+@pytest.mark.contract("B.6/recount", "K-214", "K-503/recount")
 def test_counters_that_are_wrong_are_named_and_set_right(db: MeteorDatabase, blocks: StoredBlocks) -> None:
     blocks.store("a", b"12345")
     blocks.make("empty")

@@ -118,7 +118,7 @@ def serving(node: Node) -> Iterator[str]:
         thread.join(60)
 
 
-@pytest.mark.contract("K-303", "K-306", "K-309")
+@pytest.mark.contract("K-303", "K-306", "K-309", "C/uploads", "K-301", "issue-5.2")
 @pytest.mark.parametrize("has_checksums", [False, True])
 def test_a_client_of_the_protocol_uploads(node: Node, has_checksums: bool) -> None:
     with serving(node) as url:
@@ -166,7 +166,7 @@ def test_another_version_is_refused(node: Node, method: str, version: str | None
     assert refused.headers["Tus-Resumable"] == "1.0.0"
 
 
-@pytest.mark.contract("K-303", "K-305", "K-309")
+@pytest.mark.contract("K-303", "K-305", "K-309", "C/uploads", "F.1/block_upload")
 def test_an_upload_goes_on_with_another_process_on_every_store(open_node: OpenNode, store: FileStore) -> None:
     one, other = open_node(store), open_node(store)
     url = one.begin(sha256=digest(CONTENT))

@@ -124,7 +124,18 @@ def keep_a_file(url: str, authorization: dict[str, str], prefix: str) -> None:
 
 
 @pytest.mark.contract(
-    "J-05", "A.2/chunked", "A.5/accept", "K-501", "K-502", "K-503", "KD-20", "A.13/dummy-auth"
+    "J-05",
+    "A.2/chunked",
+    "A.5/accept",
+    "K-501",
+    "K-502",
+    "K-503",
+    "KD-20",
+    "A.13/dummy-auth",
+    "K-503/serve",
+    "issue-5.4",
+    "A.2/connections",
+    "A.2/headers",
 )
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes cannot be looked at here")
 def test_published_clients_work_with_their_options(tmp_path: Path) -> None:
@@ -155,6 +166,8 @@ def test_published_clients_work_with_their_options(tmp_path: Path) -> None:
     "A.13/prometheus-port",
     "A.14/yaml",
     "A.3/owner",
+    "A.13/file",
+    "K-503/serve",
 )
 def test_configuration_file_of_the_predecessor_is_enough(tmp_path: Path) -> None:
     port = free_port()

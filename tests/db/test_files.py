@@ -302,7 +302,7 @@ def test_content_is_read_in_ranges(db: MeteorDatabase) -> None:
         db.open_content(uuid4())
 
 
-@pytest.mark.contract("S-140")
+@pytest.mark.contract("S-140", "issue-5.1")
 def test_corrupt_content_is_not_served_until_it_is_back(db: MeteorDatabase) -> None:
     add_status(db)
     file_id = add_file(db).file_id
@@ -318,7 +318,7 @@ def test_corrupt_content_is_not_served_until_it_is_back(db: MeteorDatabase) -> N
     assert db.count_entities()["corrupt_files"] == 0
 
 
-@pytest.mark.contract("S-140")
+@pytest.mark.contract("S-140", "issue-5.1")
 def test_missing_content_of_a_record_is_corrupt_and_not_unknown(db: MeteorDatabase) -> None:
     add_status(db)
     file_id = add_file(db).file_id

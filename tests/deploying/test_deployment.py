@@ -21,7 +21,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.contract("K-520", "K-523", "A.14")
+@pytest.mark.contract("K-520", "K-523", "A.14", "A.14/checkout", "A.14/deploy")
 def test_commit_is_brought_into_service(place: Place) -> None:
     sha1 = place.repository.commit("one", [A])
     deployment, said = place.deployment()
@@ -64,7 +64,7 @@ def test_repeating_changes_nothing(place: Place) -> None:
     assert (said, place.log, deployment.journal.entries()) == (["done"], log, entries)
 
 
-@pytest.mark.contract("K-520", "A.14")
+@pytest.mark.contract("K-520", "A.14", "A.14/checkout")
 def test_commits_with_the_same_requirements_share_an_environment(place: Place) -> None:
     deployment, said = place.deployment()
     place.repository.commit("one")
@@ -224,7 +224,7 @@ def test_going_back_by_itself_takes_the_schema_along(place: Place) -> None:
     assert place.log[-4:] == ["stop one", "up two", "down to 2 two", "start one"]
 
 
-@pytest.mark.contract("K-522", "A.14")
+@pytest.mark.contract("K-522", "A.14", "A.14/rollback")
 def test_rollback_brings_the_former_release_back(place: Place) -> None:
     deployment, said = place.deployment()
     sha1 = place.repository.commit("one", [A])

@@ -50,7 +50,7 @@ def teller(request: pytest.FixtureRequest) -> Iterator[Teller]:
         yield Teller(started(stack, lambda: node), secret)
 
 
-@pytest.mark.contract("K-150", "K-153", "K-506", "I-08", "A.1/websocket")
+@pytest.mark.contract("K-150", "K-153", "K-506", "I-08", "A.1/websocket", "A.8/workers")
 def test_changes_are_told_wherever_they_happen(teller: Teller) -> None:
     """Which of two processes takes an upload, nobody can say."""
     stream = requests.get(teller.url("events"), headers=teller.headers, timeout=SECONDS, stream=True)

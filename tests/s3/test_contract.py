@@ -23,14 +23,14 @@ class S3Contract(FileStoreContract):
         return S3FileStore(store.options)
 
 
-@pytest.mark.contract("S-101", "S-130")
+@pytest.mark.contract("S-101", "S-130", "J-02", "J-03")
 class TestCeph(S3Contract):
     @pytest.fixture
     def store(self, ceph_server: ObjectServer) -> FileStore:
         return prepared(ceph_server)
 
 
-@pytest.mark.contract("S-101", "S-130", "S-134")
+@pytest.mark.contract("S-101", "S-130", "S-134", "J-02", "J-03")
 class TestRclone(S3Contract):
     @pytest.fixture
     def store(self, rclone_server: ObjectServer) -> FileStore:
