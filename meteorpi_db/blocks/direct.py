@@ -9,6 +9,8 @@ Source: K-310 of the storage contract.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -67,6 +69,7 @@ class DirectUploads:
         clock: tells the time.
         keep: how long is waited for a client to say that it is done; longer than addresses are good.
         most_bytes: of an object.
+        turn: is entered while something is written to the store.
         patience: how long is waited for others at the same upload.
     """
 
@@ -78,6 +81,7 @@ class DirectUploads:
         *,
         keep: timedelta,
         most_bytes: int,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
         patience: Patience | None = None,
     ) -> None:
         self._transactions = transactions
@@ -85,6 +89,7 @@ class DirectUploads:
         self._clock = clock
         self._keep = int(keep.total_seconds() * 1000)
         self._most_bytes = most_bytes
+        self._turn = turn
         self._locks = UploadLocks(transactions, clock, self._keep, patience or Patience())
 
     @property
@@ -142,7 +147,7 @@ class DirectUploads:
             raise ConflictError("nothing has come yet at the address of this upload")
         final = replace(row, content_id=uuid4())
         try:
-            with lock.working():
+            with lock.working(), self._turn():
                 stored = self._store_proved(row, final, lock, size, terms)
         except (*REFUSALS, DigestMismatchError):
             self._remove(final)

@@ -131,6 +131,7 @@ class BlockService:
             db.clock,
             keep=timedelta(hours=settings.block_upload_keep_hours) + ADDRESS,
             most_bytes=settings.block_max_body_bytes,
+            turn=self.transfers.writes.one,
         )
         self.memo = Memo()
         self._log = EventLog(db.transactions, db.clock)
