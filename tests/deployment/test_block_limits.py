@@ -14,8 +14,9 @@ import requests
 from meteorpi_db.testing.processes import wait_until
 from tests.components import started
 from tests.deployment.deployed import DeployedNode
-from tests.deployment.servers import GunicornNode, StandaloneNode
+from tests.deployment.servers import GunicornNode, NginxNode, StandaloneNode
 from tests.deployment.test_block_uploads import SCRIPT, SECONDS, Keeper, with_token
+from tests.deployment.test_offload import read_bytes
 
 PIECE = bytes(range(256)) * (1 << 12)
 PIECES = 192
@@ -82,7 +83,7 @@ def test_bytes_go_straight_into_the_store(keeper: Keeper) -> None:
     before = open_files(keeper.node)
     with socket.create_connection(("127.0.0.1", keeper.node.port), SECONDS) as connection:
         connection.sendall(keeper.head_of("half", f"Content-Length: {8 * len(PIECE)}") + 4 * PIECE)
-        wait_until(lambda: contents_open(keeper.node), SECONDS, "bytes in the store")
+        wait_until(lambda: bool(contents_open(keeper.node)), SECONDS, "bytes in the store")
         new = open_files(keeper.node) - before - contents_open(keeper.node)
     wait_until(lambda: not contents_open(keeper.node), SECONDS, "end of the upload")
 
@@ -114,3 +115,32 @@ def test_a_silent_upload_is_cut(keeper: Keeper, is_chunked: bool) -> None:
     assert not answer.startswith(b"HTTP/1.1 2")
     assert path not in keeper.stored()
     assert requests.post(keeper.url(path), data=b"1", headers=keeper.headers, timeout=SECONDS).ok
+
+
+@pytest.mark.contract("K-138")
+def test_large_objects_are_sent_by_the_web_server() -> None:
+    settings = {"routes": ["query", "block"], "block_offload": "accel", "block_offload_min": 1}
+    with ExitStack() as stack:
+        node = NginxNode(settings)
+        secret = with_token(node)
+        keeper = Keeper(started(stack, lambda: node), secret)
+        stored = requests.put(keeper.url("a"), data=2 * PIECE, headers=keeper.headers, timeout=SECONDS)
+        before = read_bytes(node)
+
+        whole = requests.get(keeper.url("a"), timeout=SECONDS)
+        part = requests.get(keeper.url("a"), headers={"Range": "bytes=5-9"}, timeout=SECONDS)
+
+        assert read_bytes(node) - before < len(PIECE), "the node has read the bytes itself"
+        own = requests.get(keeper.url("a"), headers={"If-Match": stored.headers["ETag"]}, timeout=SECONDS)
+    names = (
+        "ETag",
+        "Content-Type",
+        "Cache-Control",
+        "Repr-Digest",
+        "Content-Security-Policy",
+        "Content-Length",
+    )
+    assert (whole.status_code, whole.content == 2 * PIECE) == (200, True)
+    assert [whole.headers[name] for name in names] == [own.headers[name] for name in names]
+    assert (part.status_code, part.content) == (206, PIECE[5:10])
+    assert "X-Accel-Redirect" not in whole.headers
