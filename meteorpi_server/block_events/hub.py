@@ -117,6 +117,8 @@ class EventHub:
                 self._woken.update(self._feeds)
             elif prefix in self._feeds:
                 self._woken.add(prefix)
+            if self._woken:
+                self._ensure_thread()  # should it have come to an end that nobody foresaw
             self._changed.notify_all()
 
     def join(

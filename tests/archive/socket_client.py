@@ -63,11 +63,14 @@ class SocketClient:
         Raises:
             ClosedError: there is none; the socket was closed.
         """
-        event = self.next()
-        if isinstance(event, events.CloseConnection):
-            raise ClosedError(event.code, event.reason or "")
-        assert isinstance(event, events.TextMessage)
-        found = json.loads(event.data)
+        text, is_whole = "", False
+        while not is_whole:  # a message may come in parts
+            event = self.next()
+            if isinstance(event, events.CloseConnection):
+                raise ClosedError(event.code, event.reason or "")
+            assert isinstance(event, events.TextMessage)
+            text, is_whole = text + event.data, event.message_finished
+        found = json.loads(text)
         assert isinstance(found, dict)
         return found
 
