@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +13,7 @@ from meteorpi_db.blocks.register import BlockRegister
 from meteorpi_model import milliseconds_to_utc_datetime
 from meteorpi_model.errors import NotAllowedError, NotFoundError
 from tests.blocks.making import ACCOUNT, NOW, OTHER, PREFIX, Blocks
+from tests.db.workers import REPOSITORY
 
 PATHS = ("a", "a/b", "blocks/1", "blocks/2", "c")
 
@@ -98,3 +101,28 @@ def test_a_name_that_nobody_owns_can_be_used_again(blocks: Blocks) -> None:
     blocks.transactions.write(lambda c: leaving.begin(c, "test", terms, NOW))
 
     assert not ensure()
+
+
+@pytest.mark.contract("C/prefix-removal", "J-04")
+@pytest.mark.engines("sqlite", "postgresql")
+def test_a_removal_survives_who_does_it(blocks: Blocks, db_path: str) -> None:
+    """Whoever is killed in the middle has removed some objects wholly, and the others not at all."""
+    paths = [f"blocks/{number:02}" for number in range(40)]
+    for path in paths:
+        blocks.store(path, path.encode())
+    begin(blocks)
+    command = [sys.executable, "-m", "tests.blocks.leaving_process", db_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline().strip() for _ in range(3)]
+        process.kill()
+    assert said == paths[:3]
+    assert blocks.counted() == blocks.recounted()
+
+    while not step(blocks, 10).is_over:
+        assert blocks.counted() == blocks.recounted()
+
+    assert blocks.counted() == (0, 0)
+    with blocks.transactions.reading() as connection:
+        told = events.events_after(connection, PREFIX, 40, 100)
+    assert [(each.number, each.path) for each in told] == list(enumerate(paths, start=41))
