@@ -118,7 +118,21 @@ def require_growth(connection: Connection, upload: Upload, size: int, terms: Ter
 
     Raises as :func:`require_upload`.
     """
-    turn = _turn(connection, upload.prefix, terms)
+    return _require_fit(connection, _turn(connection, upload.prefix, terms), upload, size, terms, now)
+
+
+def require_likely(connection: Connection, upload: Upload, size: int, terms: Terms, now: int) -> None:
+    """Refuse an upload that would not fit now, without being alone with the account: others may be faster.
+
+    Raises as :func:`require_upload`.
+    """
+    turn = _checked(prefixes.look_at(connection, upload.prefix), terms)
+    _require_fit(connection, turn, upload, size, terms, now)
+
+
+def _require_fit(
+    connection: Connection, turn: Turn, upload: Upload, size: int, terms: Terms, now: int
+) -> int:
     old = find_object(connection, upload.prefix, upload.path)
     upload.demands.check(None if old is None else old.sha256)
     _require_room(connection, turn, upload, old, size, terms, now)
@@ -202,7 +216,10 @@ def require_removable(turn: Turn, modified_at: int | None, terms: Terms, now: in
 
 
 def _turn(connection: Connection, prefix: str, terms: Terms) -> Turn:
-    turn = prefixes.take_turn(connection, prefix)
+    return _checked(prefixes.take_turn(connection, prefix), terms)
+
+
+def _checked(turn: Turn, terms: Terms) -> Turn:
     prefixes.require_owner(turn.prefix, terms.account_id)
     if turn.prefix.is_leaving:
         raise NotFoundError("this prefix is being removed")
@@ -241,9 +258,10 @@ def _require_room(
         reserved = reservations.reserved_of(connection, turn.account.account_id, now, upload.upload_id)
         room = Room(quota=terms.quota, used=turn.account.used, reserved=reserved)
         require_room(room, upload.path, old_size, size, terms.rule)
-    reserved = reservations.reserved_below(connection, upload.prefix, now, upload.upload_id)
-    room = Room(quota=turn.prefix.quota, used=turn.prefix.used, reserved=reserved)
-    require_room(room, upload.path, old_size, size, terms.rule, prefix=upload.prefix)
+    if turn.prefix.quota is not None:
+        reserved = reservations.reserved_below(connection, upload.prefix, now, upload.upload_id)
+        room = Room(quota=turn.prefix.quota, used=turn.prefix.used, reserved=reserved)
+        require_room(room, upload.path, old_size, size, terms.rule, prefix=upload.prefix)
 
 
 def _write(

@@ -147,6 +147,16 @@ def require_owner(prefix: PrefixRow, account_id: str | None) -> None:
         raise NotAllowedError("this prefix belongs to another account")
 
 
+def look_at(connection: Connection, name: str) -> Turn:
+    """A prefix and its account as they are now, which others may be about to change.
+
+    Raises:
+        NotFoundError: there is no such prefix.
+    """
+    prefix = _require_prefix(connection, name)
+    return Turn(prefix, None if prefix.account_id is None else find_account(connection, prefix.account_id))
+
+
 def take_turn(connection: Connection, name: str) -> Turn:
     """Be alone with a prefix and its whole account until the transaction ends.
 

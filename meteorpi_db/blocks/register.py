@@ -6,7 +6,7 @@ Source: F.2 of the storage contract.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -39,6 +39,9 @@ from meteorpi_model.values import Clock
 
 T = TypeVar("T")
 
+UNRESERVED_BYTES: Final = 1 << 20
+"""Up to this size a refusal at the end costs less than the transaction, and its flush, that keeps room."""
+
 
 class BlockRegister:
     """Accounts, prefixes and objects in the node's database; safe for threads.
@@ -61,10 +64,13 @@ class BlockRegister:
         self._read(schema_version)
 
     def announce(self, upload: Upload, size: int | None, terms: Terms, content_id: UUID) -> None:
-        """Refuse an upload whose bytes need not come, reserve room for others.
+        """Refuse an upload whose bytes need not come, reserve room for others unless they are small.
 
         Raises as :func:`meteorpi_db.blocks.changes.require_upload`.
         """
+        if terms.account_id is not None and size is not None and size <= UNRESERVED_BYTES:
+            self._read(lambda c: changes.require_likely(c, upload, size, terms, self._now()))
+            return
 
         def operation(connection: Connection) -> None:
             if terms.account_id is None:
