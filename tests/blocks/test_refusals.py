@@ -62,7 +62,7 @@ def test_errors_have_fixed_pairs_of_status_and_code(
         assert ("Retry-After" in reply.headers) == is_later, code
 
 
-@pytest.mark.contract("K-110", "A.6/refusal")
+@pytest.mark.contract("K-110")
 def test_refusals_for_want_of_room_say_how_much_there_is(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,14 +31,12 @@ def test_what_is_held_is_counted(db: MeteorDatabase, blocks: Blocks) -> None:
     )
 
 
-@pytest.mark.contract("K-171")
 def test_nothing_is_counted_as_nothing(db: MeteorDatabase) -> None:
     found = BlockRegister(db.transactions, db.clock).totals()
 
     assert (found.objects, found.used_bytes, found.held_bytes, found.verified_at) == (0, 0, 0, None)
 
 
-@pytest.mark.contract("K-171")
 def test_connections_in_use_are_counted(db: MeteorDatabase) -> None:
     before = db.transactions.waited_seconds
 

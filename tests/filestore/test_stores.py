@@ -108,7 +108,7 @@ class Observed:
         self.bytes += size
 
 
-@pytest.mark.contract("S-101", "K-171")
+@pytest.mark.contract("S-101")
 class TestMeasuredFileStore(FileStoreContract):
     @pytest.fixture
     def store(self) -> FileStore:
