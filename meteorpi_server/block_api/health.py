@@ -70,7 +70,9 @@ def show_info() -> ResponseReturnValue:
 
 
 def _features(service: BlockService) -> list[str]:
-    found = ["conditions", "digests", "events", "listing", "ranges", "resumable-uploads"]
+    found = ["conditions", "digests", "events", "links", "listing", "ranges", "resumable-uploads"]
+    if service.settings.block_offload != "none":
+        found.append("offload")
     if service.settings.block_direct_uploads and service.direct.is_possible:
         found.append("direct-uploads")
     return found

@@ -5,6 +5,7 @@ Source: part C of the storage contract.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from flask import Blueprint
@@ -29,6 +30,7 @@ from meteorpi_server.block_api import (
 from meteorpi_server.block_api.leaving import LOOK_SECONDS
 from meteorpi_server.block_api.traffic import WRITE_SECONDS
 from meteorpi_server.block_events import EventBroker
+from meteorpi_server.settings import Settings
 
 SWEEP_SECONDS: Final = 60.0
 
@@ -53,6 +55,7 @@ def add_routes(
     accounts: AccountSource | None = None,
     store: FileStore | None = None,
     events: EventBroker | None = None,
+    accounting_routes: bool | None = None,
 ) -> None:
     """Attach the block routes to `meteor_app`, below `url_path`.
 
@@ -62,12 +65,13 @@ def add_routes(
         accounts: who knows accounts; None as the settings say.
         store: where bytes are kept; None is the node's.
         events: wakes those who listen in other processes; None as the settings say.
+        accounting_routes: answer other servers about accounts; None as the settings say.
 
     Raises:
         ConfigurationError: the settings lack something that the accounts need.
     """
     made = service.BlockService(
-        meteor_app.db, meteor_app.settings, accounts, store, events, meteor_app.stopping
+        meteor_app.db, _settings(meteor_app, accounting_routes), accounts, store, events, meteor_app.stopping
     )
     meteor_app.attach(blueprint, url_path, version=0)
     service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
@@ -78,3 +82,9 @@ def add_routes(
     meteor_app.upkeep.accompany(None, made.accounts.close)
     meteor_app.upkeep.add(f"leaving {name}", LOOK_SECONDS, made.leaving.look)
     meteor_app.upkeep.add(f"traffic {name}", WRITE_SECONDS, made.traffic.write, at_end=True)
+
+
+def _settings(meteor_app: MeteorApp, accounting_routes: bool | None) -> Settings:
+    if accounting_routes is None:
+        return meteor_app.settings
+    return replace(meteor_app.settings, block_accounting_routes=accounting_routes)

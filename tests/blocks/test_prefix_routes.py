@@ -17,7 +17,7 @@ from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.testing.processes import wait_until
 from meteorpi_model.errors import ConfigurationError
-from meteorpi_server.app import MeteorApp
+from meteorpi_server import MeteorApp, block_api
 from meteorpi_server.block_accounts import AccountOptions, open_accounts
 from meteorpi_server.block_api.leaving import LeavingPrefixes
 from meteorpi_server.settings import Settings
@@ -197,14 +197,18 @@ def test_one_node_asks_another_about_its_accounts(provider: str, db: MeteorDatab
 
 
 @pytest.mark.contract("C/internal-user")
-def test_a_node_answers_about_accounts_only_where_it_is_told_to(open_app: Callable[..., MeteorApp]) -> None:
+def test_a_node_answers_about_accounts_only_where_it_is_told_to(
+    open_app: Callable[..., MeteorApp], db: MeteorDatabase
+) -> None:
     question = {"json": {"user_id": 1}, "headers": {"APISECRET": SECRET}}
     silent = open_app().app.test_client()
     with pytest.raises(ConfigurationError):
         open_app(block_accounting_routes=True)
     assert silent.post("/api/v0/internal/user/", **question).status_code == 404
 
-    open_client = open_app(block_accounting_routes=True, block_accounting_secret=SECRET).app.test_client()
+    meteor_app = MeteorApp(db, Settings(block_accounting_secret=SECRET))
+    block_api.add_routes(meteor_app, accounting_routes=True)
+    open_client = meteor_app.app.test_client()
     for end in ("", "/"):
         known = open_client.post(f"/api/v0/internal/user{end}", **question)
         assert (known.status_code, known.json) == (404, {"error": "unknown user"})
