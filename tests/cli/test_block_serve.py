@@ -28,6 +28,7 @@ from meteorpi_db.testing.servers import PostgresServer
 from meteorpi_server.block_serving.application import make_block_app, require_taken_over
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
+from tests.archive.socket_client import SocketClient
 from tests.blocks.accounting_server import Saying, ScriptedAccounting, known
 from tests.blocks.ancestors import make_ancestor, write_objects
 from tests.cli.conftest import Meteorpi
@@ -149,10 +150,20 @@ def test_published_clients_work_with_their_options(tmp_path: Path) -> None:
             assert (status, list(json.loads(body))) == (201, ["prefix"])
             assert json.loads(client.ask("GET", "/quota/")[2])["quota"] == 2 << 30
             assert stranger.ask("POST", "/prefix/")[0] == 403
+            listened = url.replace("http:", "ws:") + "api/v0/websocket/test/index"
+            with SocketClient(listened, subprotocols=["v0.ws.block.qabel.de"]) as listener:
+                tag = client.ask("POST", "/files/test/index", [b"index"])[1]["etag"]
+                message = listener.said()
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             for done in [pool.submit(keep_a_file, url, AUTHORIZATION, "test") for _ in range(CONNECTIONS)]:
                 done.result(timeout=120)
 
+    assert {
+        "operation": "POST",
+        "prefix": "test",
+        "path": "test/index",
+        "etag": tag,
+    }.items() <= message.items()
     assert WORD.encode() not in told + variables
     assert b"--dummy-auth-file" in told
     assert list(tmp_path.iterdir()) == []  # database and objects were temporary
