@@ -22,7 +22,7 @@ from tests.blocks.making import ACCOUNT, PREFIX, StoredBlocks, digest
 from tests.conftest import OpenDatabase
 from tests.db.making import StandingClock, stored_ids
 
-pytestmark = pytest.mark.engines("sqlite")
+pytestmark = pytest.mark.engines("sqlite", "postgresql")
 
 CONTENT: Final = bytes(range(256)) * 20
 FIRST: Final = 3000
@@ -83,27 +83,39 @@ _STEPS: Final = {"write", "parts", "append", "finish", "discard", "delete", "sta
 
 
 class Site:
-    """A node with an upload, and what was told of it."""
+    """A node, and processes that serve it."""
 
-    def __init__(self, open_database: OpenDatabase, path: str) -> None:
+    def __init__(self, open_database: OpenDatabase) -> None:
         self.clock = StandingClock(now())
-        self.db = open_database(path, clock=self.clock)
+        self.db = open_database(clock=self.clock)
         self.blocks = StoredBlocks(self.db)
         self.blocks.make()
-        self.told = -1
 
     def process(self, life: Life) -> ResumableUploads:
         transactions = cast("Transactions", Mortal(self.db.transactions, life))
         store = cast("FileStore", Mortal(self.db.store, life))
         return ResumableUploads(transactions, store, self.clock, patience=AT_ONCE)
 
+    def sweep(self) -> None:
+        """Much later."""
+        self.clock.time += 2 * ORPHAN_GRACE
+        self.db.sweep_contents()
+
+
+class Client:
+    """Somebody with an upload, who remembers what was told of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.told = -1
+
     def upload(self, process: ResumableUploads) -> None:
         """Do all of it, from wherever it is."""
-        upload = Upload(prefix=PREFIX, path="a", upload_id="one")
         try:
-            offset = process.look("one", TERMS).offset
+            offset = process.look(self.name, TERMS).offset
         except NotFoundError:
             assert self.told < 0  # nobody was told that there is one
+            upload = Upload(prefix=PREFIX, path=self.name, upload_id=self.name)
             plan = Plan(upload=upload, length=len(CONTENT), sha256=digest(CONTENT))
             offset = process.begin(plan, TERMS).offset
         while True:
@@ -113,39 +125,36 @@ class Site:
                 return
             stop = FIRST if offset < FIRST else len(CONTENT)
             piece = Piece(offset=offset, chunks=[CONTENT[offset:stop]])
-            offset = process.receive("one", piece, TERMS).offset
+            offset = process.receive(self.name, piece, TERMS).offset
+
+
+@pytest.fixture
+def site(open_database: OpenDatabase) -> Site:
+    return Site(open_database)
 
 
 @pytest.mark.contract("K-304", "K-305", "K-306", "K-405", "J-04")
-def test_killed_at_any_step_an_upload_is_finished_by_others(
-    open_database: OpenDatabase, new_database: Callable[[], str]
-) -> None:
-    steps = 0
-    while True:
-        site, life = Site(open_database, new_database()), Life(steps)
+def test_killed_at_any_step_an_upload_is_finished_by_others(site: Site) -> None:
+    steps, life = 0, Life(0)
+    while life.is_over or steps == 0:
+        client, life, steps = Client(f"a{steps}"), Life(steps), steps + 1
         with suppress(KilledError):
-            site.upload(site.process(life))
-        assert (site.blocks.find("a") is not None) or site.told < len(CONTENT)
-        site.upload(site.process(Life(1_000_000)))
+            client.upload(site.process(life))
+        assert (site.blocks.find(client.name) is not None) or client.told < len(CONTENT)
+        client.upload(site.process(Life(1_000_000)))
+        assert site.blocks.find(client.name) == digest(CONTENT)
 
-        assert site.blocks.find("a") == digest(CONTENT)
-        assert site.blocks.counted() == (len(CONTENT), 1)
-        assert recount(site.db.transactions) == []
-        site.clock.time += 2 * ORPHAN_GRACE
-        site.db.sweep_contents()
-        assert len(stored_ids(site.db)) == 1
-        assert site.db.verify(deep=True).is_clean
-        if not life.is_over:
-            break
-        steps += 1
     assert steps > 20
+    assert site.blocks.counted() == (steps * len(CONTENT), steps)
+    assert recount(site.db.transactions) == []
+    site.sweep()
+    assert len(stored_ids(site.db)) == steps
+    assert site.db.verify(deep=True).is_clean
 
 
 @pytest.mark.contract("K-308", "J-04")
-def test_killed_at_any_step_of_its_end_an_upload_leaves_nothing(
-    open_database: OpenDatabase, new_database: Callable[[], str]
-) -> None:
-    site, steps, life = Site(open_database, new_database()), 0, Life(0)
+def test_killed_at_any_step_of_its_end_an_upload_leaves_nothing(site: Site) -> None:
+    steps, life = 0, Life(0)
     while life.is_over or steps == 0:
         whole = site.process(Life(1_000_000))
         upload_id = f"upload-{steps}"
@@ -155,8 +164,7 @@ def test_killed_at_any_step_of_its_end_an_upload_leaves_nothing(
         with suppress(KilledError):
             site.process(life).discard(upload_id, TERMS)
 
-    site.clock.time += 2 * ORPHAN_GRACE
-    site.db.sweep_contents()
+    site.sweep()
     assert site.db.sweep_contents().uploads == 0
     assert site.db.store.sweep(0, parts_older_than_seconds=0, now=site.clock()).removed == 0
     assert stored_ids(site.db) == set()
