@@ -69,6 +69,8 @@ class SharedTally(Tally):
     def totals(self) -> dict[str, float]:
         """See :meth:`Tally.totals`."""
         with self._lock:
+            if self._file is not None and not self._file.path.exists():
+                self._close()  # somebody has cleared the directory away: counting begins again
             sums = defaultdict(float, self._kept_here)
             own = None if self._file is None else self._file.path.name
         try:
@@ -84,9 +86,12 @@ class SharedTally(Tally):
     def close(self) -> None:
         """See :meth:`Tally.close`."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-            self._file = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
     def _start_afresh(self) -> None:
         """Begin with a file of its own, as a process does that was forked."""
@@ -97,10 +102,8 @@ class SharedTally(Tally):
 
     def leave_to_parent(self) -> None:
         """In a child after a fork: let go of the file of the parent, and keep out of its lock."""
-        inherited = self._file
+        self._close()
         self._start_afresh()
-        if inherited is not None:
-            inherited.close()
 
     def _open(self) -> NumberFile | None:
         if self._has_warned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,17 @@ def test_files_whose_removal_was_cut_off_count_once(tmp_path: Path) -> None:
     (tmp_path / "1-a.numbers").write_bytes(kept)
 
     assert first == tally.totals() == {COUNTER: 2.0}
+
+
+def test_counting_begins_again_where_the_directory_was_cleared_away(tmp_path: Path) -> None:
+    tally = SharedTally(tmp_path / "figures")
+    tally.add([(COUNTER, 5)])
+    shutil.rmtree(tmp_path / "figures")
+
+    assert tally.totals() == {}
+    tally.add([(COUNTER, 1)])
+    assert tally.totals() == {COUNTER: 1.0}
+    tally.close()
 
 
 def test_what_cannot_be_shared_is_counted_all_the_same(
