@@ -46,7 +46,7 @@ class NodeSettings:
         False, "compare the digest of each file that is sent whole; break off when it is damaged"
     )
     stop_seconds: int = setting(30, "longest wait for requests in flight when stopping, in seconds")
-    release: str = setting("", "commit that runs, shown by /ready; set by meteorpi release")
+    release: str = setting("", "name of what is deployed, shown by /ready; set by meteorpi release")
 
     max_document_bytes: int = setting(
         8 * 2**20, "largest JSON body accepted, in bytes", minimum=1, heading="Limits"

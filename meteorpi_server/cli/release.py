@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from meteorpi_server.cli.output import Output, json_option
-from meteorpi_server.deploying import trees
-from meteorpi_server.deploying.deployment import Deployment, Wish
+from meteorpi_server.deploying.deployment import Deployment
 from meteorpi_server.deploying.instructions import CURRENT, Instructions, read_instructions
+from meteorpi_server.deploying.preview import Preview
 from meteorpi_server.deploying.releases import Release
+from meteorpi_server.deploying.ways import Wish
 
 Command = Callable[..., Any]
 
@@ -75,8 +76,7 @@ def deploy(output: Output, root: Path, commit: str, dry_run: bool, **options: An
     instructions = read_instructions(root)
     wish = _wish(options)
     if dry_run:
-        sha1 = trees.commit_id(instructions, commit)
-        _print_plan(output, instructions, lambda planned: planned.preview(None, sha1, wish))
+        _print_plan(output, instructions, lambda preview: preview.of_commit(commit, wish))
         return
     _report(output, _deployment(output, instructions).deploy(commit, wish))
 
@@ -94,7 +94,7 @@ def rollback(output: Output, root: Path, dry_run: bool, **options: Any) -> None:
     deployment = _deployment(output, instructions)
     if dry_run:
         former = deployment.former(wish.into)
-        _print_plan(output, instructions, lambda planned: planned.preview(former, former.commit, wish))
+        _print_plan(output, instructions, lambda preview: preview.of_release(former, wish))
         return
     _report(output, deployment.roll_back(wish))
 
@@ -115,11 +115,9 @@ def _deployment(output: Output, instructions: Instructions) -> Deployment:
     return Deployment(instructions, os.environ, say)
 
 
-def _print_plan(output: Output, instructions: Instructions, preview: Callable[[Deployment], None]) -> None:
+def _print_plan(output: Output, instructions: Instructions, tell: Callable[[Preview], None]) -> None:
     plan: list[dict[str, object]] = []
-    preview(
-        Deployment(instructions, os.environ, lambda what, more: plan.append({"step": what, "detail": more}))
-    )
+    tell(Preview(instructions, os.environ, lambda what, more: plan.append({"step": what, "detail": more})))
     output.rows(plan, ("step", "detail"))
 
 

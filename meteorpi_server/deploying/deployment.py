@@ -6,44 +6,25 @@ Every part may be repeated. After a kill the history says how far it came, and t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from meteorpi_model.errors import ConfigurationError, ConflictError, MeteorError, NotFoundError
 from meteorpi_server.deploying import journal, releases, trees
 from meteorpi_server.deploying.commands import run
-from meteorpi_server.deploying.direction import History, Way, way_to
+from meteorpi_server.deploying.direction import Way
 from meteorpi_server.deploying.environments import environment_of, is_complete, make_environment
-from meteorpi_server.deploying.instructions import CURRENT, Instructions
+from meteorpi_server.deploying.instructions import Instructions
 from meteorpi_server.deploying.journal import Journal
 from meteorpi_server.deploying.readiness import wait_until_ready
-from meteorpi_server.deploying.releases import Program, Release
+from meteorpi_server.deploying.releases import Release
+from meteorpi_server.deploying.ways import Say, Ways, Wish
 
 logger = logging.getLogger("meteorpi.deploy")
 
 COMMAND_SECONDS: Final = 600.0
 """How long a command that reloads, stops or starts the service may take."""
-
-Say = Callable[[str, str], None]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a deployment is asked for.
-
-    Attributes:
-        into: the place whose link is switched.
-        origin: the place whose release uses the database now.
-        may_stop: stop the service while the schema changes, if the release in service does not bear that.
-        force: go back even where that loses data.
-    """
-
-    into: str = CURRENT
-    origin: str = CURRENT
-    may_stop: bool = False
-    force: bool = False
 
 
 class Deployment:
@@ -60,6 +41,7 @@ class Deployment:
         self._environ = environ
         self._say = say
         self.journal = Journal(instructions.deployed)
+        self._ways = Ways(instructions, environ, self.journal, say)
 
     def checkout(self, commit: str) -> Release:
         """Export a commit and make its environment; nothing that is served is touched.
@@ -117,48 +99,6 @@ class Deployment:
             raise ConfigurationError(f"files of {release.name} are gone: deploy {release.commit} again")
         return release
 
-    def preview(self, release: Release | None, sha1: str, wish: Wish) -> None:
-        """Say what would be done for a commit, or for a `release` that exists; nothing is changed."""
-        if release is None:
-            release = self._preview_building(sha1)
-        if release is None:
-            self._say("migrate", "known once the commit has been checked out")
-        else:
-            self._preview_schema(release, wish)
-        place = self._instructions.deployed / wish.into
-        self._say("switch", f"{place} to {release.name if release else sha1[:12]}")
-        self._say("reload", " ".join(self._instructions.reload))
-        self._say("wait", f"{self._instructions.ready}, for {self._instructions.ready_seconds:g} s")
-
-    def _preview_building(self, sha1: str) -> Release | None:
-        tree = trees.tree_of(self._instructions, sha1)
-        self._say("export", f"{tree}{', is there' if tree.exists() else ''}")
-        if not tree.exists():
-            self._say("build", "the environment, unless its requirements have one")
-            return None
-        environment = environment_of(self._instructions, tree)
-        self._say("build", f"{environment}{', is there' if is_complete(environment) else ''}")
-        return releases.candidate(self._instructions, sha1) if is_complete(environment) else None
-
-    def _preview_schema(self, release: Release, wish: Wish) -> None:
-        present = Program(
-            release.commit,
-            release.program.tree,
-            release.program.environment,
-            release.program.settings if release.folder.exists() else self._instructions.settings,
-        )
-        way, owner = self._way(Release(release.folder, present), wish)
-        if way.objections:
-            self._say(
-                "stop", f"{wish.origin}, which does not bear that the schema {', '.join(way.objections)}"
-            )
-        if way.down_to is not None:
-            self._say("migrate", f"down to {way.down_to}, with the steps of {owner.name}")
-        if way.up_to is not None:
-            self._say("migrate", f"up to {way.up_to}, with the steps of {release.name}")
-        if not way.is_needed:
-            self._say("migrate", "nothing to do")
-
     def _build(self, sha1: str) -> Release:
         tree = trees.tree_of(self._instructions, sha1)
         if not tree.exists():
@@ -174,7 +114,7 @@ class Deployment:
 
     def _bring_in(self, release: Release, wish: Wish) -> None:
         current = releases.current_release(self._instructions, wish.into)
-        way, owner = self._way(release, wish)
+        way, owner = self._ways.find(release, wish)
         is_current = current is not None and current.name == release.name
         if is_current and not way.is_needed and self.journal.is_finished(wish.into, release.name):
             self._say("done", f"{release.name} is in service already")
@@ -205,55 +145,18 @@ class Deployment:
         name = "start" if must_start else "reload"
         self._command(name)
         self._say("wait", self._instructions.ready)
-        wait_until_ready(self._instructions.ready, release.commit, self._instructions.ready_seconds)
+        wait_until_ready(self._instructions.ready, release.name, self._instructions.ready_seconds)
 
     def _migrate(self, release: Release, owner: Release, way: Way, wish: Wish) -> None:
         if way.down_to is not None:
             self._say("migrate", f"down to {way.down_to}, with the steps of {owner.name}")
             self._note(wish, journal.MIGRATING, owner, f"down to {way.down_to}")
             forced = ["--force"] if wish.force else []
-            self._schema(owner, "down", "--to", str(way.down_to), *forced)
+            self._ways.run(owner, "down", "--to", str(way.down_to), *forced)
         if way.up_to is not None:
             self._say("migrate", f"up to {way.up_to}, with the steps of {release.name}")
             self._note(wish, journal.MIGRATING, release, f"up to {way.up_to}")
-            self._schema(release, "up")
-
-    def _way(self, release: Release, wish: Wish) -> tuple[Way, Release]:
-        """What the schema needs, and the release whose steps made it what it is."""
-        target = self._history(release)
-        running = releases.current_release(self._instructions, wish.origin)
-        owner, its_history = self._owner(release, target, running, wish)
-        if running is None or self.journal.is_stopped(wish.origin):
-            return way_to(target, its_history, None), owner
-        if running.name == owner.name:
-            return way_to(target, its_history, its_history), owner
-        try:
-            bears = self._history(running)
-        except MeteorError as error:  # that it is broken may be why another one is deployed
-            self._say("note", f"{running.name} does not say what it bears: {error.detail}")
-            bears = History.unknown(target.version, target.oldest_for)
-        return way_to(target, its_history, bears), owner
-
-    def _owner(
-        self, release: Release, target: History, running: Release | None, wish: Wish
-    ) -> tuple[Release, History]:
-        """The release whose steps made the schema what it is, as far as it can still be asked."""
-        entry = self.journal.last_migration(wish.origin) or self.journal.last_migration(wish.into)
-        try:
-            owner = releases.open_release(self._instructions, entry.release) if entry else running
-            if owner is not None and owner.name != release.name:
-                found = self._history(owner)
-                if found.version == target.version:  # else its settings named another database
-                    return owner, found
-        except MeteorError as error:
-            self._say("note", f"the release that made the schema cannot be asked: {error.detail}")
-        return release, target
-
-    def _history(self, release: Release) -> History:
-        return History.from_json(self._schema(release, "current", "--json"))
-
-    def _schema(self, release: Release, *arguments: str) -> str:
-        return release.program.run(self._environ, "schema", *arguments)
+            self._ways.run(release, "up")
 
     def _fallback(self, current: Release | None, release: Release, wish: Wish) -> Release | None:
         """The release to go back to: the one in service, or after a kill the one before it."""
@@ -278,7 +181,7 @@ class Deployment:
         """Have `former` served again, after whatever was done for `release`."""
         self._say("back", f"to {former.name}: {cause.detail}")
         try:
-            way, owner = self._way(former, wish)
+            way, owner = self._ways.find(former, wish)
             must_start = self.journal.is_stopped(wish.into)
             if way.is_needed and not must_start:
                 self._stop(former, wish)

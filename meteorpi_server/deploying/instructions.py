@@ -26,6 +26,10 @@ from meteorpi_server.declarations import suggestion
 
 FILE_NAME: Final = "deploy.toml"
 CURRENT: Final = "current"
+RELEASES: Final = "releases"
+HISTORY: Final = "deploy-history"
+RESERVED: Final = frozenset({RELEASES, HISTORY})
+"""Names beside the links."""
 
 Words = tuple[str, ...]
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from meteorpi_model.errors import ConflictError
 from meteorpi_model.values import now
+from meteorpi_server.deploying.instructions import HISTORY
 
 BEGUN: Final = "begun"
 STOPPED: Final = "stopped"
@@ -52,7 +53,7 @@ class Journal:
 
     def __init__(self, deployed: Path) -> None:
         self._deployed = deployed
-        self._path = deployed / "deploy-history"
+        self._path = deployed / HISTORY
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -16,19 +16,19 @@ _PAUSE_SECONDS: Final = 0.2
 
 def wait_until_ready(
     url: str,
-    commit: str,
+    name: str,
     seconds: float,
     *,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Ask `url` until it answers 200 in the name of the commit.
+    """Ask `url` until it answers 200 in the name of a release.
 
-    The old release may answer for a while; what does not name a commit was not started as a release.
+    The old release may answer for a while; what does not name one was not started as a release.
 
     Args:
         url: of ``/ready``.
-        commit: SHA-1.
+        name: of the release.
         seconds: how long to go on asking.
         monotonic: a clock in seconds that only goes forward.
         sleep: waits so many seconds.
@@ -37,13 +37,13 @@ def wait_until_ready(
         MeteorError: it did not; the detail has what was answered last.
     """
     deadline = monotonic() + seconds
-    while (answer := _ask(url, commit)) is not None:
+    while (answer := _ask(url, name)) is not None:
         if monotonic() >= deadline:
-            raise MeteorError(f"commit {commit[:12]} did not become ready within {seconds:g} s: {answer}")
+            raise MeteorError(f"{name} did not become ready within {seconds:g} s: {answer}")
         sleep(_PAUSE_SECONDS)
 
 
-def _ask(url: str, commit: str) -> str | None:
+def _ask(url: str, name: str) -> str | None:
     """Why it is not ready; None when it is."""
     try:
         with requests.Session() as session:
@@ -55,4 +55,4 @@ def _ask(url: str, commit: str) -> str | None:
     if answer.status_code != requests.codes.ok:
         return f"{url} answers {answer.status_code}"
     release = said.get("release") if isinstance(said, dict) else None
-    return None if release == commit else f"{url} answers for {release or 'no release'}"
+    return None if release == name else f"{url} answers for {release or 'no release'}"

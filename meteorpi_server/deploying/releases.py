@@ -18,10 +18,9 @@ from typing import Final
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server.deploying.commands import run
 from meteorpi_server.deploying.environments import environment_of, is_complete, python_of
-from meteorpi_server.deploying.instructions import Instructions
+from meteorpi_server.deploying.instructions import RELEASES, Instructions
 from meteorpi_server.deploying.trees import tree_of
 
-_FOLDER: Final = "releases"
 _DRAFT: Final = ".draft-"
 _LAUNCHER: Final = "meteorpi"
 _SETTINGS: Final = "meteorpi.toml"
@@ -34,13 +33,13 @@ class Program:
     """A commit as it can be run.
 
     Attributes:
-        commit: its SHA-1.
+        name: what ``/ready`` names; commit, requirements and settings are all in it.
         tree: its files.
         environment: what they need.
         settings: the configuration file.
     """
 
-    commit: str
+    name: str
     tree: Path
     environment: Path
     settings: Path
@@ -51,7 +50,7 @@ class Program:
         return {
             "PYTHONPATH": str(self.tree),
             "METEORPI_CONFIG": str(self.settings),
-            "METEORPI_RELEASE": self.commit,
+            "METEORPI_RELEASE": self.name,
         }
 
     @property
@@ -71,20 +70,22 @@ class Program:
 
 @dataclass(frozen=True)
 class Release:
-    """A release in the directory `folder`, which need not exist yet."""
+    """A release in the directory `folder`, which need not exist yet.
+
+    Attributes:
+        folder: the directory.
+        commit: SHA-1 of its commit.
+        program: to be run.
+    """
 
     folder: Path
+    commit: str
     program: Program
 
     @property
     def name(self) -> str:
         """Name of the directory."""
         return self.folder.name
-
-    @property
-    def commit(self) -> str:
-        """SHA-1 of its commit."""
-        return self.program.commit
 
     @property
     def is_complete(self) -> bool:
@@ -102,8 +103,8 @@ def candidate(instructions: Instructions, sha1: str) -> Release:
     environment = environment_of(instructions, tree)
     content = "\n".join((sha1, environment.name, _settings(instructions)))
     digest = hashlib.sha256(content.encode()).hexdigest()
-    folder = instructions.deployed / _FOLDER / f"{sha1[:12]}-{digest[:12]}"
-    return Release(folder, Program(sha1, tree, environment, folder / _SETTINGS))
+    folder = instructions.deployed / RELEASES / f"{sha1[:12]}-{digest[:12]}"
+    return Release(folder, sha1, Program(folder.name, tree, environment, folder / _SETTINGS))
 
 
 def open_release(instructions: Instructions, name: str) -> Release:
@@ -112,18 +113,18 @@ def open_release(instructions: Instructions, name: str) -> Release:
     Raises:
         ConfigurationError: it is gone.
     """
-    folder = instructions.deployed / _FOLDER / name
+    folder = instructions.deployed / RELEASES / name
     try:
         commit = (folder / _COMMIT).read_text(encoding="ascii").strip()
         tree, environment = (folder / _TREE).readlink(), (folder / _ENVIRONMENT).readlink()
     except OSError as error:
         raise ConfigurationError(f"the release {name} is gone: deploy its commit again") from error
-    return Release(folder, Program(commit, tree, environment, folder / _SETTINGS))
+    return Release(folder, commit, Program(name, tree, environment, folder / _SETTINGS))
 
 
 def find_release(instructions: Instructions, name: str) -> Release | None:
     """The release of that name; None when it, or what it needs, is gone."""
-    if not (instructions.deployed / _FOLDER / name / _COMMIT).exists():
+    if not (instructions.deployed / RELEASES / name / _COMMIT).exists():
         return None
     release = open_release(instructions, name)
     return release if release.is_complete else None
@@ -159,7 +160,7 @@ def switch(instructions: Instructions, place: str, release: Release) -> None:
     """Let the link of `place` lead to `release`: one rename, so that there is no instant without it."""
     draft = instructions.deployed / f".{place}"
     draft.unlink(missing_ok=True)
-    draft.symlink_to(Path(_FOLDER) / release.name)
+    draft.symlink_to(Path(RELEASES) / release.name)
     draft.rename(instructions.deployed / place)
     _flush(instructions.deployed)
 

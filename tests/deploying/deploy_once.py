@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from meteorpi_server.deploying.deployment import Deployment, Wish
+from meteorpi_server.deploying.deployment import Deployment
 from meteorpi_server.deploying.instructions import read_instructions
+from meteorpi_server.deploying.ways import Wish
 
 if __name__ == "__main__":
     root, commit, stop = sys.argv[1:]

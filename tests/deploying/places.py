@@ -16,6 +16,8 @@ from typing import Any
 
 from meteorpi_server.deploying.deployment import Deployment
 from meteorpi_server.deploying.instructions import read_instructions
+from meteorpi_server.deploying.preview import Preview
+from meteorpi_server.deploying.ways import Wish
 from tests.components import absent
 
 PROGRAM = Path(__file__).with_name("small_release.py")
@@ -105,11 +107,23 @@ class Place:
     def _launch(self, command: str) -> list[str]:
         return [str(self.root / "deployed" / "current" / "meteorpi"), command]
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """Of deployments: without settings of whoever runs the tests."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("METEORPI_")}
+
     def deployment(self) -> tuple[Deployment, list[str]]:
         """To deploy with, and what it says it does."""
         said: list[str] = []
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("METEORPI_")}
-        return Deployment(read_instructions(self.root), environ, lambda what, more: said.append(what)), said
+        instructions = read_instructions(self.root)
+        return Deployment(instructions, self.environ, lambda what, _more: said.append(what)), said
+
+    def preview(self, commit: str, wish: Wish) -> list[str]:
+        """What a deployment says it would do."""
+        said: list[str] = []
+        preview = Preview(read_instructions(self.root), self.environ, lambda what, _more: said.append(what))
+        preview.of_commit(commit, wish)
+        return said
 
     @property
     def link(self) -> Path:
@@ -119,7 +133,9 @@ class Place:
     def served(self) -> str | None:
         """SHA-1 of what runs."""
         running = self.root / "running"
-        return running.read_text() if running.exists() else None
+        if not running.exists():
+            return None
+        return (self.root / "deployed" / "releases" / running.read_text() / "COMMIT").read_text().strip()
 
     @property
     def log(self) -> list[str]:

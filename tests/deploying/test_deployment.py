@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meteorpi_model.errors import ConfigurationError, ConflictError, MeteorError, NotFoundError
-from meteorpi_server.deploying.deployment import Wish
+from meteorpi_server.deploying.ways import Wish
 from tests.deploying.places import WAIT_SECONDS, Place
 
 A, B = "a", "b!"
@@ -306,21 +306,26 @@ def test_another_place_is_switched_by_itself(place: Place) -> None:
 
 @pytest.mark.contract("K-523")
 def test_preview_changes_nothing(place: Place) -> None:
-    deployment, said = place.deployment()
     sha1 = place.repository.commit("one", [A])
 
-    deployment.preview(None, sha1, Wish())
+    assert place.preview(sha1, Wish()) == ["export", "build", "migrate", "switch", "reload", "wait"]
 
-    assert said == ["export", "build", "migrate", "switch", "reload", "wait"]
     assert not (place.root / "trees").exists()
     assert not (place.root / "deployed").exists()
+    deployment, _ = place.deployment()
     deployment.deploy("HEAD", Wish())
     new = place.repository.commit("two", [A, B])
-    before = deployment.checkout("HEAD"), place.link.resolve(), deployment.journal.entries(), place.log
-    said.clear()
-    deployment.preview(None, new, Wish())
-    assert said == ["export", "build", "stop", "migrate", "switch", "reload", "wait"]
-    assert before[1:] == (place.link.resolve(), deployment.journal.entries(), place.log)
+    deployment.checkout("HEAD")
+    before = place.link.resolve(), deployment.journal.entries(), place.log
+    steps = ["export", "build", "stop", "migrate", "switch", "reload", "wait"]
+    assert place.preview(new, Wish()) == steps
+    assert before == (place.link.resolve(), deployment.journal.entries(), place.log)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "releases", "deploy-history", ".hidden", ""])
+def test_links_have_names_of_their_own(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be the name of a place"):
+        Wish(into=name)
 
 
 def test_what_is_not_there_is_named(place: Place) -> None:

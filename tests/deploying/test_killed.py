@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meteorpi_server.deploying.deployment import Wish
+from meteorpi_server.deploying.ways import Wish
 from tests.deploying.places import Place
 
 MOMENTS = ["before stop", "before up", "after up", "after start"]

@@ -99,7 +99,7 @@ def test_readiness_is_waited_for_and_the_old_release_not_taken_for_the_new(place
 
     assert next(answers, "none left") == "none left"
     clock = iter([0.0, 5.0, 10.0])
-    with pytest.raises(MeteorError, match=r"commit other did not become ready within 10 s: .* for new"):
+    with pytest.raises(MeteorError, match=r"other did not become ready within 10 s: .* for new"):
         wait_until_ready(place.ready, "other", 10, monotonic=lambda: next(clock), sleep=lambda _seconds: None)
     with pytest.raises(MeteorError, match="does not answer as it should: ConnectionError"):
         wait_until_ready("http://127.0.0.1:1/ready", "new", 0)

@@ -19,8 +19,9 @@ import pytest
 from meteorpi_db.migrations import SCHEMA
 from meteorpi_db.testing.processes import free_port
 from meteorpi_model.errors import MeteorError
-from meteorpi_server.deploying.deployment import Deployment, Wish
+from meteorpi_server.deploying.deployment import Deployment
 from meteorpi_server.deploying.instructions import read_instructions
+from meteorpi_server.deploying.ways import Wish
 from tests.deploying.places import Repository
 
 SERVICE = Path(__file__).with_name("service.py")
@@ -95,11 +96,11 @@ def node(tmp_path: Path, repository: Path) -> Iterator[Node]:
 
 @pytest.mark.contract("K-520", "K-521", "K-522", "A.14")
 def test_node_is_deployed_and_gone_back_to_when_its_next_release_fails(node: Node) -> None:
-    first = node.repository.commit("one")
+    node.repository.commit("one")
 
     former = node.deployment().deploy("HEAD", Wish())
 
-    assert node.ready()["release"] == first
+    assert node.ready()["release"] == former.name
     assert node.versions() == [SCHEMA.version]
     history = (node.repository.path / "meteorpi_db/migrations/history.py").read_text()
     history = history.replace("import MetaData", "import Column, Integer, MetaData")
@@ -112,7 +113,7 @@ def test_node_is_deployed_and_gone_back_to_when_its_next_release_fails(node: Nod
     with pytest.raises(MeteorError, match=f"{former.name} is in service again"):
         node.deployment().deploy("HEAD", Wish(may_stop=True))
 
-    assert node.ready() == {**node.ready(), "status": "ok", "release": first}
+    assert node.ready() == {**node.ready(), "status": "ok", "release": former.name}
     assert (node.versions(), "later" in node.tables()) == ([SCHEMA.version], False)
     copies = {path.name.split(".version-")[1][0] for path in node.root.glob("node.db.version-*")}
     assert copies == {str(SCHEMA.version), str(SCHEMA.version + 1)}  # one before each change of the schema
