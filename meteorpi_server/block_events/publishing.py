@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from meteorpi_model.errors import UnavailableError
+from meteorpi_model.errors import MeteorError
 
 logger = logging.getLogger("meteorpi.block.events")
 
@@ -25,7 +25,7 @@ class Publisher:
     """Tells which prefixes have changed, each once however often it has; safe for threads.
 
     Args:
-        send: tells of some; raises `UnavailableError` when it cannot, and is called again later.
+        send: tells of some; raises a `MeteorError` when it cannot, and is called again later.
         pause_seconds: how much later.
     """
 
@@ -62,7 +62,7 @@ class Publisher:
         while batch := self._next_batch():
             try:
                 self._send(batch)
-            except UnavailableError as error:
+            except MeteorError as error:
                 logger.warning("listeners elsewhere are told later detail=%s", error.detail)
                 self._put_back(batch)
 

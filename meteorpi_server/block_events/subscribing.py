@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Final, TypeAlias
 
-from meteorpi_model.errors import UnavailableError
+from meteorpi_model.errors import MeteorError
 from meteorpi_server.block_events.base import Wake
 
 logger = logging.getLogger("meteorpi.block.events")
@@ -61,7 +61,7 @@ class Subscription:
         while not self._stopped.is_set():
             try:
                 self._hear()
-            except UnavailableError as error:
+            except MeteorError as error:
                 logger.warning("listeners are not woken for now detail=%s", error.detail)
                 self._stopped.wait(self._pause_seconds)
             finally:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks.event_log import EventLog
@@ -124,11 +125,24 @@ def test_postgresql_says_when_there_is_something_to_see(db: MeteorDatabase, bloc
 
         wait_until(lambda: PREFIX in woken, SECONDS, "NOTIFY")
         assert woken[0] is None
+        woken.clear()
+        _cut_off_listeners(db)
+        here.announce("other")
+        wait_until(lambda: None in woken, SECONDS, "LISTEN again")
+        here.announce(PREFIX)
+        wait_until(lambda: PREFIX in woken, SECONDS, "NOTIFY again")
         assert there.poll_seconds > here.poll_seconds
         pool: Any = db.transactions.engine.pool
         wait_until(lambda: pool.checkedout() == 0, SECONDS, "connections that are given back")
         there.close()
         assert there.connections == 0
+
+
+def _cut_off_listeners(db: MeteorDatabase) -> None:
+    """As a server does that is restarted."""
+    ask = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    with db.transactions.reading() as connection:
+        assert connection.execute(text(f"{ask} AND datname = current_database()")).all()
 
 
 @SQLITE

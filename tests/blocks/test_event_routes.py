@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 import requests
+from sqlalchemy import update
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 from wsproto import events
@@ -18,6 +19,7 @@ from wsproto import events
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import prefixes
 from meteorpi_db.blocks.event_log import EventLog
+from meteorpi_db.blocks.tables import block_event
 from meteorpi_db.testing.processes import free_port, wait_until
 from meteorpi_server import MeteorApp, block_api, websockets
 from meteorpi_server.block_api.service import BlockService
@@ -380,6 +382,21 @@ def test_changes_are_told_in_streams(unserved: Callable[..., Node]) -> None:
         assert {reply.headers["Content-Type"] for reply in replies} == {"text/event-stream"}
         assert node.service.events.figures.counted().open_streams == 3
     assert node.is_empty()
+
+
+@pytest.mark.contract("K-151")
+def test_the_upkeep_forgets_what_nobody_asks_for(db: MeteorDatabase, unserved: Callable[..., Node]) -> None:
+    node = unserved()
+    node.put("a", b"1")
+    db.transactions.write(lambda c: c.execute(update(block_event).values(occurred_at=0)))
+    node.put("a", b"2")
+
+    node.service.keep_up()
+
+    with closing(node.http.get(f"/api/v0/events/{PREFIX}/a?since=0")) as late:
+        assert _told(_parts(late)) == {"operation": "RESYNC", "prefix": PREFIX, "seq": 2}
+    with closing(node.http.get(f"/api/v0/events/{PREFIX}/a?since=1")) as early:
+        assert _told(_parts(early))["seq"] == 2
 
 
 @pytest.mark.contract("K-155", "K-154")
