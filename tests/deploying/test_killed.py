@@ -11,7 +11,7 @@ import pytest
 from meteorpi_server.deploying.ways import Wish
 from tests.deploying.places import Place
 
-MOMENTS = ["before stop", "before up", "after up", "after start"]
+MOMENTS = ["before stop", "after up", "after start"]
 
 
 @pytest.mark.contract("K-520", "K-521", "KD-22")
