@@ -156,10 +156,11 @@ def store(
     turn = _turn(connection, upload.prefix, terms)
     old = find_object(connection, upload.prefix, upload.path)
     upload.demands.check(None if old is None else old.sha256)
-    is_same = old is not None and old.sha256 == facts.sha256
+    has_same_bytes = old is not None and old.sha256 == facts.sha256
+    is_same = has_same_bytes and not (old is not None and old.is_corrupt)
     change = facts.size - (0 if old is None else old.size)
     if not is_same:
-        if old is not None:
+        if old is not None and not has_same_bytes:  # damaged bytes may be mended by who still has them
             _require_changeable(turn, old, terms, now)
         _require_room(connection, turn, upload, old, facts.size, terms, now)
         contents.add(connection, content_id, facts, now)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from meteorpi_db.blocks import contents, events, prefixes
 from meteorpi_db.blocks.changes import Terms, require_removable
@@ -57,10 +57,12 @@ def begin(connection: Connection, name: str, terms: Terms, now: int) -> bool:
     return turn.prefix.objects > 0
 
 
-def leaving(connection: Connection) -> list[str]:
-    """Names of the prefixes that are being removed."""
-    statement = select(_PREFIX.c.name).where(_PREFIX.c.is_leaving.is_(True)).order_by(_PREFIX.c.name)
-    return list(connection.execute(statement).scalars())
+def leaving(connection: Connection, now: int) -> list[str]:
+    """Names of the prefixes that are being removed, and where something can be done for it now."""
+    recent = (_EVENT.c.prefix == _PREFIX.c.name, _EVENT.c.occurred_at >= now - events.KEPT_MILLISECONDS)
+    has_work = or_(_PREFIX.c.objects > 0, ~select(_EVENT.c.number).where(*recent).exists())
+    statement = select(_PREFIX.c.name).where(_PREFIX.c.is_leaving.is_(True), has_work)
+    return list(connection.execute(statement.order_by(_PREFIX.c.name)).scalars())
 
 
 def remove_some(connection: Connection, name: str, now: int, limit: int = OBJECTS_AT_ONCE) -> Removed:

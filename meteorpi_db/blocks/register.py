@@ -182,8 +182,8 @@ class BlockRegister:
         return self._transactions.write(lambda c: leaving.begin(c, name, terms, self._now()))
 
     def leaving(self) -> list[str]:
-        """Names of the prefixes that are being removed."""
-        return self._read(leaving.leaving)
+        """Names of the prefixes that are being removed, where something can be done for it now."""
+        return self._read(lambda c: leaving.leaving(c, self._now()))
 
     def remove_some(self, name: str) -> Removed:
         """Go on with a removal; see :func:`meteorpi_db.blocks.leaving.remove_some`."""

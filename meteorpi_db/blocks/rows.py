@@ -8,11 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
-from meteorpi_db.blocks.tables import block_account, block_object, block_prefix
+from meteorpi_db.blocks.tables import block_account, block_content, block_object, block_prefix
 
 _ACCOUNT = block_account
 _PREFIX = block_prefix
 _OBJECT = block_object
+_CONTENT = block_content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ class ObjectRow:
         media_type: what the uploader said they are.
         version: counts the contents it has had.
         created_at, modified_at: milliseconds.
+        is_corrupt: its bytes are known to be missing or damaged; not looked at for listings.
     """
 
     prefix: str
@@ -92,6 +94,7 @@ class ObjectRow:
     version: int
     created_at: int
     modified_at: int
+    is_corrupt: bool = False
 
 
 def find_account(connection: Connection, account_id: str) -> AccountRow | None:
@@ -120,10 +123,9 @@ def find_prefix(connection: Connection, name: str) -> PrefixRow | None:
 
 def find_object(connection: Connection, prefix: str, path: str) -> ObjectRow | None:
     """The object, None when there is none of this name."""
-    row = connection.execute(
-        select(_OBJECT).where(_OBJECT.c.prefix == prefix, _OBJECT.c.path == path)
-    ).first()
-    return None if row is None else object_from(row)
+    statement = select(_OBJECT, _CONTENT.c.is_corrupt).join(_CONTENT)
+    row = connection.execute(statement.where(_OBJECT.c.prefix == prefix, _OBJECT.c.path == path)).first()
+    return None if row is None else object_from(row, is_corrupt=row.is_corrupt)
 
 
 def prefix_from(row: Row[Any]) -> PrefixRow:
@@ -143,7 +145,7 @@ def prefix_from(row: Row[Any]) -> PrefixRow:
     )
 
 
-def object_from(row: Row[Any]) -> ObjectRow:
+def object_from(row: Row[Any], *, is_corrupt: bool = False) -> ObjectRow:
     """A row of the table as a value."""
     return ObjectRow(
         prefix=row.prefix,
@@ -155,4 +157,5 @@ def object_from(row: Row[Any]) -> ObjectRow:
         version=row.version,
         created_at=row.created_at,
         modified_at=row.modified_at,
+        is_corrupt=is_corrupt,
     )

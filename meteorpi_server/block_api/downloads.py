@@ -18,7 +18,7 @@ from meteorpi_db.blocks.conditions import matches
 from meteorpi_db.blocks.names import tag_of
 from meteorpi_db.blocks.rows import ObjectRow
 from meteorpi_db.filestore import CHUNK_BYTES
-from meteorpi_model.errors import PreconditionFailedError
+from meteorpi_model.errors import CorruptContentError, PreconditionFailedError
 from meteorpi_server.block_api.offloading import offloaded
 from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.block_api.traffic import CountedChunks
@@ -41,11 +41,14 @@ def object_response(service: BlockService, row: ObjectRow, account_id: str | Non
         PreconditionFailedError: ``If-Match`` or ``If-Unmodified-Since`` does not hold.
         RequestedRangeNotSatisfiable: the range lies beyond the end.
         NotFoundError: it was removed just now.
+        CorruptContentError: its bytes are known to be damaged.
         TrafficReachedError: more was read of the account than it may offer.
     """
     _require_conditions(row)
     if _is_known(row):
         response = Response(status=304)
+    elif row.is_corrupt:
+        raise CorruptContentError("the stored bytes are damaged; whoever has them can upload them again")
     else:
         response = _body(service, row, account_id)
         response.headers["Repr-Digest"] = repr_digest(row.sha256)

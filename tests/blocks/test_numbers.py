@@ -25,6 +25,7 @@ def set_limits(blocks: Blocks, **values: int | None) -> None:
 
 
 @pytest.mark.contract("K-212")
+@SQLITE
 def test_an_account_has_so_many_objects(open_blocks: Callable[..., Blocks], blocks: Blocks) -> None:
     limited = open_blocks(max_objects=2)
     limited.store("a", b"1")
@@ -44,6 +45,7 @@ def test_an_account_has_so_many_objects(open_blocks: Callable[..., Blocks], bloc
 
 
 @pytest.mark.contract("K-212")
+@SQLITE
 def test_an_account_has_so_many_prefixes(blocks: Blocks) -> None:
     def create(most: int) -> None:
         blocks.transactions.write(lambda c: prefixes.create_prefix(c, ACCOUNT, NOW, max_prefixes=most))

@@ -19,6 +19,7 @@ from meteorpi_db.testing.processes import wait_until
 from meteorpi_model.errors import ConfigurationError
 from meteorpi_server import MeteorApp, block_api
 from meteorpi_server.block_accounts import AccountOptions, open_accounts
+from meteorpi_server.block_api import leaving
 from meteorpi_server.block_api.leaving import LeavingPrefixes
 from meteorpi_server.settings import Settings
 from meteorpi_server.standalone import StandaloneServer
@@ -50,7 +51,7 @@ def test_a_prefix_goes_with_everything_below_it(open_app: Callable[..., MeteorAp
     client = meteor_app.app.test_client()
     prefix = prefix_of(client)
     url = f"{PREFIXES}/{prefix}?recursive=1"
-    for number in range(105):
+    for number in range(5):
         put(client, f"{prefix}/blocks/{number}", str(number).encode())
 
     others = client.delete(url, headers=signed_in("bert"))
@@ -99,6 +100,27 @@ def test_work_that_another_process_left_is_done_and_told(open_app: Callable[...,
         (prefix, str(number), -1) for number in range(3)
     ]
     assert register.used_by("local:anna") == 0
+
+
+@pytest.mark.contract("C/prefix-removal")
+def test_much_work_is_done_in_several_goes(
+    open_app: Callable[..., MeteorApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "_MOST_STEPS", 1)
+    meteor_app = open_app()
+    client = meteor_app.app.test_client()
+    for _ in range(3):
+        prefix = prefix_of(client)
+        put(client, f"{prefix}/a", b"x")
+        client.delete(f"{PREFIXES}/{prefix}?recursive=1", headers=signed_in("anna"))
+    service = meteor_app.app.extensions["meteorpi_blocks"]["block"]
+
+    service.leaving.look()
+    used = service.register.used_by("local:anna")
+    with meteor_app.upkeep:
+        wait_until(lambda: service.register.used_by("local:anna") == 0, 60, "removal")
+
+    assert used == 2
 
 
 def basic(user: str) -> dict[str, str]:

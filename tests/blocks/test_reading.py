@@ -7,9 +7,11 @@ from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import traffic
+from meteorpi_db.blocks.tables import block_content
 from meteorpi_model.errors import ConfigurationError, NotFoundError
 from meteorpi_server.block_api.signed_links import LinkSigner
 from meteorpi_server.block_api.slow_reading import SlowReading
@@ -232,3 +234,23 @@ def test_all_who_read_of_an_account_share_its_rate() -> None:
     assert slow.slowed(Clockwork(), "b")._pace is not first._pace  # type: ignore[attr-defined]
     assert [SlowReading(rate).chunk_bytes for rate in (1, 1 << 20, 1 << 40)] == [4096, 1 << 18, 1 << 20]
     assert not SlowReading(0).is_offered
+
+
+@pytest.mark.contract("S-140")
+@pytest.mark.parametrize("settings", [{}, {"block_append_only": True}])
+def test_damaged_bytes_are_not_served_until_they_are_mended(
+    db: MeteorDatabase, settings: dict[str, bool]
+) -> None:
+    add_users(db, "anna", "bert")
+    client = make_app(db, **settings).app.test_client()
+    name = f"{prefix_of(client)}/a"
+    db.transactions.write(lambda c: c.execute(update(block_content).values(is_corrupt=True)))
+
+    damaged = client.get(f"{FILES}/{name}")
+    known = client.get(f"{FILES}/{name}", headers={"If-None-Match": TAG})
+    mended = put(client, name)
+
+    assert (damaged.status_code, damaged.json["code"]) == (503, "corrupt")  # type: ignore[index]
+    assert (known.status_code, mended.status_code) == (304, 204)
+    assert client.get(f"{FILES}/{name}").data == CONTENT
+    assert client.get("/api/v0/quota", headers=signed_in("anna")).json["size"] == len(CONTENT)  # type: ignore[index]
