@@ -45,7 +45,7 @@ endif
 	@$(BIN)/meteorpi demo --db '$(DB)' $(if $(ONCE),--once) $(if $(DATA),--data '$(DATA)')
 
 test: venv
-	@tools/system-packages firebird postgresql apache lighttpd nginx network systemd prometheus curl zip ceph redis git
+	@tools/system-packages firebird postgresql apache lighttpd nginx network systemd prometheus wrk curl zip ceph redis git
 	TEST_REQUIRE_ALL=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 hammer: venv
