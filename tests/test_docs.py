@@ -251,7 +251,9 @@ def test_every_command_is_described_with_its_options() -> None:
     commands = dict(_leaf_commands(entry.cli, "meteorpi"))
 
     assert {name for name in sections if name.startswith("meteorpi ")} == set(commands)
-    assert _options(entry.cli) <= set(re.findall(r"--[a-z][a-z0-9_-]*", sections["Options before the command"]))
+    assert _options(entry.cli) <= set(
+        re.findall(r"--[a-z][a-z0-9_-]*", sections["Options before the command"])
+    )
     for name, command in commands.items():
         text = sections[name] + "".join(part for link, part in shared.items() if link in sections[name])
         missing = _options(command) - set(re.findall(r"--[a-z][a-z0-9_-]*", text))

@@ -237,7 +237,7 @@ def test_redis_holds_nothing_to_log_in_with(
                     accounts.identify(authorization)
 
 
-@pytest.mark.contract("K-420", "J-04")
+@pytest.mark.contract("K-420", "J-04/accounting")
 @pytest.mark.parametrize("fail", [RedisServer.kill, RedisServer.pause])
 def test_redis_that_fails_is_a_miss_and_gets_a_rest(
     accounting: ScriptedAccounting,

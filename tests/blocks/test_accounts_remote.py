@@ -259,7 +259,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.contract("K-203", "KD-09", "J-04", "A.4/failure")
+@pytest.mark.contract("K-203", "KD-09", "J-04/accounting", "A.4/failure")
 @pytest.mark.parametrize("saying", FAILURES.values(), ids=FAILURES.keys())
 def test_server_that_makes_no_sense_is_unavailable(
     accounts: RemoteAccounts, server: ScriptedAccounting, saying: Saying
@@ -323,7 +323,7 @@ def test_server_that_is_not_there_is_unavailable(make: Callable[..., RemoteAccou
     assert caught.value.context["retry_after_seconds"] == 5
 
 
-@pytest.mark.contract("K-203", "J-04")
+@pytest.mark.contract("K-203", "J-04/accounting")
 @pytest.mark.parametrize("is_dripping", [False, True], ids=["silent", "dripping"])
 def test_server_that_takes_too_long_is_unavailable(
     make: Callable[..., RemoteAccounts], server: ScriptedAccounting, is_dripping: bool

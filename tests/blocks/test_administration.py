@@ -14,7 +14,7 @@ from tests.blocks.making import ACCOUNT, PREFIX, StoredBlocks
 from tests.blocks.signed_in import add_users
 
 
-@pytest.mark.contract("K-503", "K-401")
+@pytest.mark.contract("K-503")
 def test_tokens_limits_and_prefixes_on_every_engine(db: MeteorDatabase) -> None:
     administration = BlockAdministration(db.transactions, db.clock)
     assert (administration.is_unused(), administration.holds_ancestor()) == (True, False)

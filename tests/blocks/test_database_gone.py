@@ -80,7 +80,7 @@ def test_who_waits_too_long_for_the_database_is_told_when_to_ask_again(
     assert client.get(f"{FILES}/p/a").status_code == 404
 
 
-@pytest.mark.contract("KD-24", "J-04")
+@pytest.mark.contract("KD-24", "J-04/database")
 @pytest.mark.engines("postgresql")
 def test_a_database_that_was_restarted_costs_no_request(
     client: FlaskClient, db: MeteorDatabase, request: pytest.FixtureRequest

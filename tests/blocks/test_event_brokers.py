@@ -146,7 +146,7 @@ def _cut_off_listeners(db: MeteorDatabase) -> None:
 
 
 @SQLITE
-@pytest.mark.contract("K-152", "KD-16", "J-04")
+@pytest.mark.contract("K-152", "KD-16", "J-04/broker")
 def test_a_broker_that_is_gone_makes_events_late_and_nothing_else(db: MeteorDatabase, blocks: Blocks) -> None:
     with RedisServer() as server, ExitStack() as stack:
         here, there = (

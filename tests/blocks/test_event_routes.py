@@ -139,7 +139,7 @@ def unserved(db: MeteorDatabase) -> Iterator[Callable[..., Node]]:
         yield make
 
 
-@pytest.mark.contract("A.1/websocket", "A.9", "K-150", "K-151", "A.9/messages", "A.9/channels", "C/websocket")
+@pytest.mark.contract("A.1/websocket", "K-150", "K-151", "A.9/messages", "A.9/channels", "C/websocket")
 def test_changes_are_told_over_sockets(node: Node) -> None:
     with node.socket(subprotocols=("other", QABEL)) as prefix, node.socket(f"{PREFIX}/dir/a") as single:
         tags = [node.put("dir/a", b"12"), node.put("blocks/b", b"345")]
@@ -279,7 +279,7 @@ def test_who_does_not_answer_a_ping_is_sent_away(open_node: Callable[..., Node])
     node.wait_until_empty()
 
 
-@pytest.mark.contract("A.9", "K-150", "A.9/ignored")
+@pytest.mark.contract("K-150", "A.9/ignored")
 def test_what_clients_say_is_ignored_and_not_kept(node: Node) -> None:
     with node.socket() as socket:
         for _ in range(100):
@@ -441,7 +441,7 @@ def test_who_may_not_read_may_not_listen(
     assert node.is_empty()
 
 
-@pytest.mark.contract("A.5", "K-150")
+@pytest.mark.contract("A.5/ownerless", "K-150")
 def test_dummy_accounts_listen_to_what_is_yet_to_come(unserved: Callable[..., Node]) -> None:
     node = unserved(block_accounts="dummy", block_dummy_token="MAGIC", block_insecure=True)
     dummy = {"Authorization": "Token MAGIC"}

@@ -76,7 +76,7 @@ class Ear:
 
 
 @EVERY_ENGINE
-@pytest.mark.contract("A.9", "K-151", "K-152")
+@pytest.mark.contract("A.9/messages", "K-151", "K-152")
 def test_listeners_are_told_in_order_what_happens(hub: EventHub, blocks: Blocks) -> None:
     blocks.store("before", b"0")
     with closing(Ear(hub)) as all_of_it, closing(Ear(hub, "a/b")) as one:
@@ -258,7 +258,7 @@ def test_events_are_kept_for_a_day(log: EventLog, blocks: Blocks) -> None:
 
 
 @EVERY_ENGINE
-@pytest.mark.contract("K-151", "K-152", "A.9")
+@pytest.mark.contract("K-151", "K-152", "A.9/messages")
 def test_who_comes_while_much_happens_misses_nothing(
     db: MeteorDatabase, log: EventLog, blocks: Blocks
 ) -> None:

@@ -77,7 +77,7 @@ def keeper(open_keeper: Callable[..., Keeper]) -> Keeper:
     return open_keeper()
 
 
-@pytest.mark.contract("J-04", "K-110", "K-126")
+@pytest.mark.contract("J-04/full", "K-110", "K-126")
 @pytest.mark.parametrize("step", ["create", "write", "flush", "link", "flush_directory"])
 def test_a_full_disk_is_told_and_changes_nothing(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch, step: str
@@ -113,7 +113,7 @@ def far_keeper(
     return open_keeper(f"{place}?{query}")
 
 
-@pytest.mark.contract("J-04", "KD-12", "K-110")
+@pytest.mark.contract("J-04/store", "KD-12", "K-110")
 @pytest.mark.parametrize(
     ("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (403, "AccessDenied")]
 )
@@ -132,7 +132,7 @@ def test_a_service_that_fails_is_unavailable_and_nothing_is_missing(
     far_keeper.upkeep()
 
 
-@pytest.mark.contract("J-04")
+@pytest.mark.contract("J-04/store")
 def test_a_service_whose_answer_is_lost_has_kept_the_content(
     far_keeper: Keeper, service: FaultyService
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_service_whose_answer_is_lost_has_kept_the_content(
     far_keeper.upkeep()
 
 
-@pytest.mark.contract("J-04")
+@pytest.mark.contract("J-04/store")
 def test_a_removal_needs_no_service(far_keeper: Keeper, service: FaultyService) -> None:
     """The bytes go when it is there again (K-141)."""
     service.fail(Fault("DELETE", times=FOREVER, status=500, code="InternalError"))
@@ -155,7 +155,7 @@ def test_a_removal_needs_no_service(far_keeper: Keeper, service: FaultyService) 
     assert far_keeper.ask("GET").status_code == 404
 
 
-@pytest.mark.contract("J-04", "K-406", "K-151")
+@pytest.mark.contract("J-04/clock", "K-406", "K-151")
 def test_a_clock_that_is_put_back_stops_nobody(keeper: Keeper) -> None:
     keeper.clock.time -= timedelta(days=400)
 

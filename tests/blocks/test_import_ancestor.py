@@ -233,7 +233,6 @@ def test_import_stops_when_asked_to_and_goes_on_when_repeated(
     assert len(stored_ids(db)) == len(OBJECTS)
 
 
-@pytest.mark.contract("K-503")
 @pytest.mark.engines("sqlite")
 def test_import_reads_no_faster_than_it_may(
     db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path
@@ -303,7 +302,7 @@ def test_what_is_no_block_server_is_refused_without_its_password(
         open_objects("memory:")
 
 
-@pytest.mark.contract("K-503", "K-503/import-ancestor")
+@pytest.mark.contract("K-503/import-ancestor")
 @pytest.mark.engines("sqlite")
 def test_command_says_what_it_took(
     ancestor: Callable[[int], str],

@@ -57,19 +57,19 @@ def kill_at_every_moment(
     return run
 
 
-@pytest.mark.contract("K-405", "K-406", "J-04", "S-105", "issue-5/kill")
+@pytest.mark.contract("K-405", "K-406", "J-04/killed", "issue-5/kill")
 @pytest.mark.engines("sqlite")
 def test_killed_at_any_step(kill_at_every_moment: Callable[..., int]) -> None:
     assert kill_at_every_moment("steps") > 40
 
 
-@pytest.mark.contract("K-405", "K-406", "J-04", "issue-5/kill")
+@pytest.mark.contract("K-405", "K-406", "J-04/killed", "issue-5/kill")
 @pytest.mark.engines("firebird", "firebird-embedded", "postgresql")
 def test_killed_around_any_commit(kill_at_every_moment: Callable[..., int]) -> None:
     assert kill_at_every_moment("commits") > 9
 
 
-@pytest.mark.contract("K-405", "J-04", "issue-5/kill", "J-02")
+@pytest.mark.contract("K-405", "J-04/killed", "issue-5/kill", "J-02")
 @pytest.mark.engines("postgresql")
 @pytest.mark.stores("s3")
 def test_killed_at_any_request_to_a_service(kill_at_every_moment: Callable[..., int]) -> None:

@@ -107,7 +107,7 @@ def test_a_name_that_nobody_owns_can_be_used_again(blocks: Blocks) -> None:
     assert not ensure()
 
 
-@pytest.mark.contract("C/prefix-removal", "J-04")
+@pytest.mark.contract("C/prefix-removal", "J-04/store")
 @pytest.mark.engines("sqlite", "postgresql")
 def test_a_removal_survives_who_does_it(blocks: Blocks, db_path: str) -> None:
     """Whoever is killed in the middle has removed some objects wholly, and the others not at all."""

@@ -160,14 +160,14 @@ def run_hammers(
     return run
 
 
-@pytest.mark.contract("K-214", "K-149", "K-413", "K-405", "issue-5/hammer", "J-04")
+@pytest.mark.contract("K-214", "K-149", "K-413", "K-405", "issue-5/hammer", "J-04/racing")
 def test_processes_at_the_same_objects_leave_right_counters_and_no_orphan(
     run_hammers: Callable[[], None],
 ) -> None:
     run_hammers()
 
 
-@pytest.mark.contract("K-149", "issue-5/hammer", "J-04", "issue-5.1", "J-03")
+@pytest.mark.contract("K-149", "issue-5/hammer", "J-04/racing", "issue-5.1", "J-03")
 @pytest.mark.engines("postgresql")
 @pytest.mark.stores("s3")
 def test_processes_at_the_same_objects_of_a_service_do_so_too(run_hammers: Callable[[], None]) -> None:

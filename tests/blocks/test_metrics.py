@@ -90,7 +90,7 @@ def scraped(client: FlaskClient) -> dict[str, float]:
     return samples(client.get("/api/v0/metrics").text)
 
 
-@pytest.mark.contract("K-171", "C/metrics")
+@pytest.mark.contract("C/metrics")
 def test_names_are_those_that_were_published(open_client: Callable[..., FlaskClient]) -> None:
     text = open_client().get("/api/v0/metrics").text
 
@@ -105,6 +105,7 @@ def test_names_are_those_that_were_published(open_client: Callable[..., FlaskCli
     "A.12/block_traffic_response",
     "A.12/block_traffic_by_request",
     "A.12/block_wait_database_connections",
+    "A.12/figures",
 )
 def test_transfers_are_counted(open_client: Callable[..., FlaskClient]) -> None:
     client = open_client()
@@ -246,6 +247,7 @@ def test_a_database_that_is_away_takes_its_figures_with_it_only(
     "A.12/weboscket_connection_duration",
     "A.12/websocket_messages",
     "A.12/pubsub",
+    "A.12/figures",
 )
 def test_sockets_uploads_and_what_is_cleared_away_are_counted(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch

@@ -133,7 +133,7 @@ def sent(db: MeteorDatabase) -> int:
         return traffic.sent_in(connection, "local:anna", traffic.month_of(db.clock()))
 
 
-@pytest.mark.contract("K-138")
+@pytest.mark.contract("K-138", "K-500/block_offload", "K-500/block_offload_min")
 def test_large_objects_are_left_to_the_web_server(db: MeteorDatabase) -> None:
     add_users(db, "anna", "bert")
     meteor_app = make_app(db, block_offload="accel", block_offload_min=len(CONTENT))
@@ -166,7 +166,7 @@ def test_large_objects_are_left_to_the_web_server(db: MeteorDatabase) -> None:
     assert sent(db) == 4 * len(CONTENT) + 5 + 10
 
 
-@pytest.mark.contract("K-138")
+@pytest.mark.contract("K-138", "K-500/block_offload", "K-500/block_offload_seconds")
 def test_large_objects_are_left_to_the_object_store(
     db: MeteorDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +236,7 @@ def test_all_who_read_of_an_account_share_its_rate() -> None:
     assert not SlowReading(0).is_offered
 
 
-@pytest.mark.contract("S-140")
+@pytest.mark.contract("KD-12")
 @pytest.mark.parametrize("settings", [{}, {"block_append_only": True}])
 def test_damaged_bytes_are_not_served_until_they_are_mended(
     db: MeteorDatabase, settings: dict[str, bool]

@@ -287,7 +287,7 @@ def test_the_same_bytes_again_leave_no_content(world: World) -> None:
     assert (stored_ids(world.db), world.blocks.counted()) == (before, (len(CONTENT), 1))
 
 
-@pytest.mark.contract("K-305", "K-306", "J-04")
+@pytest.mark.contract("K-305/after-kill", "K-306", "J-04/killed")
 @pytest.mark.parametrize("is_complete_in_store", [False, True])
 def test_an_upload_that_was_complete_when_its_process_died_is_finished_by_asking(
     world: World, is_complete_in_store: bool
@@ -380,7 +380,7 @@ def test_who_lost_the_lock_adds_nothing(world: World) -> None:
     assert world.offset(upload_id) == 500
 
 
-@pytest.mark.contract("K-304", "K-305")
+@pytest.mark.contract("K-304")
 def test_what_came_is_durable_after_some_seconds(world: World) -> None:
     upload_id = world.begin()
     seen: list[int] = []

@@ -133,7 +133,7 @@ def site(open_database: OpenDatabase) -> Site:
     return Site(open_database)
 
 
-@pytest.mark.contract("K-304", "K-305", "K-306", "K-405", "J-04")
+@pytest.mark.contract("K-304", "K-305/after-kill", "K-306", "K-405", "J-04/killed")
 def test_killed_at_any_step_an_upload_is_finished_by_others(site: Site) -> None:
     steps, life = 0, Life(0)
     while life.is_over or steps == 0:
@@ -152,7 +152,7 @@ def test_killed_at_any_step_an_upload_is_finished_by_others(site: Site) -> None:
     assert site.db.verify(deep=True).is_clean
 
 
-@pytest.mark.contract("K-308", "J-04")
+@pytest.mark.contract("K-308", "J-04/killed")
 def test_killed_at_any_step_of_its_end_an_upload_leaves_nothing(site: Site) -> None:
     steps, life = 0, Life(0)
     while life.is_over or steps == 0:

@@ -68,7 +68,7 @@ def site(db_path: str, files: str, open_database: OpenDatabase) -> Site:
     return Site(db_path, files, open_database)
 
 
-@pytest.mark.contract("K-304", "K-305", "K-309", "J-04")
+@pytest.mark.contract("K-304", "K-305/after-kill", "K-309", "J-04/killed")
 @pytest.mark.parametrize("files", ["s3"], indirect=True)
 def test_what_a_killed_process_told_is_there_and_another_goes_on(site: Site) -> None:
     with resuming(site.db_path, site.files, "one", "chunk") as process:
@@ -95,7 +95,7 @@ def test_a_silent_process_loses_the_upload_and_adds_nothing(site: Site) -> None:
     assert site.is_right()
 
 
-@pytest.mark.contract("K-305", "K-306", "J-04")
+@pytest.mark.contract("K-305/after-kill", "K-306", "J-04/killed")
 def test_a_process_that_is_killed_before_it_commits_leaves_it_to_who_asks(site: Site) -> None:
     with resuming(site.db_path, site.files, "one", "finish") as process:
         assert next_line(process) == "waiting"
@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_before_it_commits_leaves_it_to_who_asks(site: 
     assert site.is_right()
 
 
-@pytest.mark.contract("K-305", "K-413")
+@pytest.mark.contract("K-305/after-kill", "K-413")
 @pytest.mark.engines(*ENGINE_NAMES)
 def test_many_at_one_upload_make_one_object(site: Site) -> None:
     """They are so impatient that they take the lock from each other while all are alive."""

@@ -28,7 +28,7 @@ def anna(node: MeteorDatabase) -> StoredBlocks:
     return blocks
 
 
-@pytest.mark.contract("K-503", "D.1/local", "K-503/token", "F.1/block_token")
+@pytest.mark.contract("D.1/local", "K-503/token", "F.1/block_token")
 def test_tokens_are_made_listed_and_revoked(
     meteorpi: Meteorpi, node: MeteorDatabase, anna: StoredBlocks
 ) -> None:
@@ -53,7 +53,7 @@ def test_tokens_are_made_listed_and_revoked(
     assert [entry.action for entry in node.get_audit_log()] == ["blocks.token.revoke", "blocks.token.create"]
 
 
-@pytest.mark.contract("K-503", "K-202", "K-212", "K-503/account", "F.1/block_account")
+@pytest.mark.contract("K-202", "K-212", "K-503/account", "F.1/block_account")
 def test_accounts_are_listed_and_limited(
     meteorpi: Meteorpi, node: MeteorDatabase, anna: StoredBlocks
 ) -> None:
@@ -81,7 +81,7 @@ def test_accounts_are_listed_and_limited(
     assert refused == [2, 2, 2]
 
 
-@pytest.mark.contract("K-503", "K-230", "K-212", "K-207", "K-503/prefix", "F.1/block_prefix")
+@pytest.mark.contract("K-230", "K-212", "K-207", "K-503/prefix", "F.1/block_prefix")
 def test_prefixes_are_made_changed_and_removed(
     meteorpi: Meteorpi, node: MeteorDatabase, anna: StoredBlocks
 ) -> None:
@@ -117,7 +117,7 @@ def test_prefixes_are_made_changed_and_removed(
     assert len(meteorpi("block", "prefix", "list", "--json").rows) == 2
 
 
-@pytest.mark.contract("K-503", "C/prefix-removal", "K-214")
+@pytest.mark.contract("C/prefix-removal", "K-214")
 def test_prefix_goes_with_everything_below_it_unless_that_has_to_stay(
     meteorpi: Meteorpi, anna: StoredBlocks
 ) -> None:
@@ -136,7 +136,7 @@ def test_prefix_goes_with_everything_below_it_unless_that_has_to_stay(
     assert meteorpi("block", "prefix", "set", PREFIX, "--label", "x").code == 2
 
 
-@pytest.mark.contract("K-503", "K-223", "K-503/usage")
+@pytest.mark.contract("K-223", "K-503/usage")
 def test_usage_is_shown_by_month(meteorpi: Meteorpi, node: MeteorDatabase, anna: StoredBlocks) -> None:
     month = traffic.month_of(node.clock())
     node.transactions.write(lambda c: traffic.add(c, {ACCOUNT: 1000}, 201605))
@@ -152,16 +152,7 @@ def test_usage_is_shown_by_month(meteorpi: Meteorpi, node: MeteorDatabase, anna:
     assert (shown.code, "2016-05" in shown.out, unknown.code) == (0, True, 2)
 
 
-@pytest.mark.contract(
-    "K-503",
-    "B.6/recount",
-    "B.6/verify",
-    "B.6/copy",
-    "K-503/scrub",
-    "K-503/copy",
-    "K-503/recount",
-    "issue-5.4",
-)
+@pytest.mark.contract("B.6/recount", "K-503/scrub", "K-503/copy", "K-503/recount", "issue-5.4")
 def test_stores_are_looked_after_under_other_names(
     meteorpi: Meteorpi, node: MeteorDatabase, anna: StoredBlocks, home: Path
 ) -> None:

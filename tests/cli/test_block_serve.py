@@ -130,7 +130,6 @@ def keep_a_file(url: str, authorization: dict[str, str], prefix: str) -> None:
     "A.5/accept",
     "K-501",
     "K-502",
-    "K-503",
     "KD-20",
     "A.13/dummy-auth",
     "K-503/serve",
@@ -241,7 +240,7 @@ def test_addresses_are_believed_of_the_configured_proxy_only(tmp_path: Path, pro
     assert (told[0], told[-1]) == (403, status)
 
 
-@pytest.mark.contract("K-401", "A.13/psql-dsn", "KD-12")
+@pytest.mark.contract("A.13/file", "A.13/psql-dsn", "KD-12")
 def test_server_does_not_hide_what_the_predecessor_keeps(
     postgres_server: PostgresServer, meteorpi: Meteorpi, home: Path
 ) -> None:

@@ -17,7 +17,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield opened
 
 
-@pytest.mark.contract("K-520", "K-523", "A.14")
+@pytest.mark.contract("K-520", "K-523", "A.14/deploy")
 def test_commands_do_it_all(place: Place, meteorpi: Meteorpi) -> None:
     first = place.repository.commit("one", ["a"])
     root = ("--root", place.root)

@@ -82,7 +82,7 @@ def test_missing_content_is_found_marked_and_recovers_when_it_is_back(db: Meteor
     assert b"".join(db.open_content(file_id)) == CONTENT
 
 
-@pytest.mark.contract("issue-2.3", "S-140")
+@pytest.mark.contract("issue-2.3")
 def test_content_cut_short_is_found_at_once_and_changed_content_by_reading(db: MeteorDatabase) -> None:
     cut, changed = file_id_of(db, 1, b"to be cut"), file_id_of(db, 2, b"to be changed")
     tear(db, cut, b"to be")

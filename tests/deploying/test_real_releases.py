@@ -94,7 +94,7 @@ def node(tmp_path: Path, repository: Path) -> Iterator[Node]:
         found.end()
 
 
-@pytest.mark.contract("K-520", "K-521", "K-522", "A.14")
+@pytest.mark.contract("K-520", "K-521", "K-522", "A.14/deploy")
 def test_node_is_deployed_and_gone_back_to_when_its_next_release_fails(node: Node) -> None:
     node.repository.commit("one")
 

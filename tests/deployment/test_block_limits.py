@@ -93,7 +93,7 @@ def test_bytes_go_straight_into_the_store(keeper: Keeper) -> None:
     assert left == []
 
 
-@pytest.mark.contract("K-135")
+@pytest.mark.contract("K-135", "J-04/cut")
 def test_a_reader_that_leaves_holds_nothing(keeper: Keeper) -> None:
     requests.put(keeper.url("left"), data=(PIECE for _ in range(32)), headers=keeper.headers, timeout=SECONDS)
     with requests.get(keeper.url("left"), stream=True, timeout=SECONDS) as reply:
@@ -101,7 +101,7 @@ def test_a_reader_that_leaves_holds_nothing(keeper: Keeper) -> None:
     wait_until(lambda: not contents_open(keeper.node), SECONDS, "end of the download")
 
 
-@pytest.mark.contract("K-128")
+@pytest.mark.contract("K-128", "K-500/block_upload_stall_timeout", "J-04/cut")
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_silent_upload_is_cut(keeper: Keeper, is_chunked: bool) -> None:
     path = f"silent-{is_chunked}"
@@ -117,7 +117,7 @@ def test_a_silent_upload_is_cut(keeper: Keeper, is_chunked: bool) -> None:
     assert requests.post(keeper.url(path), data=b"1", headers=keeper.headers, timeout=SECONDS).ok
 
 
-@pytest.mark.contract("K-138")
+@pytest.mark.contract("K-138", "K-500/block_offload")
 def test_large_objects_are_sent_by_the_web_server() -> None:
     settings = {"routes": ["query", "block"], "block_offload": "accel", "block_offload_min": 1}
     with ExitStack() as stack:

@@ -141,7 +141,7 @@ def test_uploads_of_both_kinds_come_whole(keeper: Keeper, is_chunked: bool) -> N
     assert (part.status_code, part.content, known.status_code) == (206, CONTENT[5:10], 304)
 
 
-@pytest.mark.contract("K-121", "KD-18", "issue-5.5")
+@pytest.mark.contract("K-121", "KD-18", "issue-5.5", "J-04/cut")
 @pytest.mark.parametrize("is_chunked", [False, True])
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_an_upload_that_is_cut_off_is_never_an_object(

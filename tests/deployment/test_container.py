@@ -136,6 +136,7 @@ def test_service_of_a_node_is_closed_and_its_command_exists(name: str, facts: di
         assert facts["healthcheck"] == {"disable": True}
 
 
+@pytest.mark.contract("A.14/containers")
 @pytest.mark.parametrize("name", COMPOSE)
 def test_compose_file_is_consistent(name: str) -> None:
     document = composed(name)
@@ -175,6 +176,7 @@ def test_secrets_of_the_hub_are_files_and_its_proxy_is_believed() -> None:
     assert shlex.split(services["database"]["healthcheck"]["test"][1]) == ["pg_isready"]
 
 
+@pytest.mark.contract("A.14/containers")
 @pytest.mark.engines("postgresql")
 def test_commands_of_the_hub_work_in_their_order_on_postgresql(
     bare_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -76,7 +76,7 @@ def test_content_of_one_part_is_one_request(options: S3Options, monkeypatch: pyt
     assert not uploads
 
 
-@pytest.mark.contract("S-132")
+@pytest.mark.contract("S-132", "KD-23")
 def test_parts_grow_with_the_announced_size(options: S3Options, monkeypatch: pytest.MonkeyPatch) -> None:
     """There may be 10,000 of them at most; here two."""
     monkeypatch.setattr(writing, "MOST_PARTS", 2)
@@ -271,7 +271,7 @@ class Killing:
         self.requests = 1 << 30
 
 
-@pytest.mark.contract("S-105", "J-04")
+@pytest.mark.contract("S-105", "J-04/killed")
 @pytest.mark.parametrize("content", [CONTENT, TWO_PARTS], ids=["small", "in parts"])
 def test_killed_at_any_request_a_write_is_whole_or_nothing_and_can_be_repeated(
     real_server: ObjectServer, monkeypatch: pytest.MonkeyPatch, content: bytes
@@ -294,7 +294,7 @@ def test_killed_at_any_request_a_write_is_whole_or_nothing_and_can_be_repeated(
     assert not [key for key in keys(S3FileStore(options)) if key.startswith("upload") or ".probe" in key]
 
 
-@pytest.mark.contract("J-04")
+@pytest.mark.contract("J-04/killed")
 def test_killed_at_any_request_a_resumable_write_keeps_what_it_told(
     real_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +320,7 @@ def test_killed_at_any_request_a_resumable_write_keeps_what_it_told(
         assert S3FileStore(options).parts(file_id).offset == 0
 
 
-@pytest.mark.contract("S-135", "S-107")
+@pytest.mark.contract("S-135", "S-107", "KD-23")
 def test_a_forked_process_makes_its_own_client(store: S3FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 

@@ -73,7 +73,7 @@ def test_sound_content_is_sent_as_ever(verifying: Node) -> None:
     assert counted(verifying) == {"refused": 0, "aborted": 0}
 
 
-@pytest.mark.contract("S-141", "S-140")
+@pytest.mark.contract("S-141")
 def test_damaged_content_is_broken_off_and_then_refused(
     verifying: Node, port_of: Callable[[Node], int]
 ) -> None:

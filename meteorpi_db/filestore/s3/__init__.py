@@ -3,6 +3,7 @@
 =========================  =================================================================
 :mod:`.options`            what can be chosen, from a URL
 :mod:`.bucket`             the requests, and nothing else that knows the client library
+:mod:`.answers`            what a service says of objects, as values
 :mod:`.failures`           what a service refuses, in the project's errors
 :mod:`.fast_reading`       reading objects with a compiled client
 :mod:`.reading`            a content on its way out, resumed where the connection breaks

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from meteorpi_db.filestore.base import ContentStat, StoredContent
-from meteorpi_db.filestore.s3.bucket import Bucket, ObjectFacts
+from meteorpi_db.filestore.s3.answers import ObjectFacts
+from meteorpi_db.filestore.s3.bucket import Bucket
 from meteorpi_db.filestore.s3.reading import open_object
 from meteorpi_model.errors import NotFoundError
 from meteorpi_model.values import milliseconds_to_utc_datetime, utc_datetime_to_milliseconds

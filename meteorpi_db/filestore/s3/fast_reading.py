@@ -23,7 +23,8 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from meteorpi_db.filestore.s3.bucket import Bucket, ObjectBody
+from meteorpi_db.filestore.s3.answers import ObjectBody
+from meteorpi_db.filestore.s3.bucket import Bucket
 from meteorpi_db.filestore.s3.connecting import open_session
 from meteorpi_db.filestore.s3.options import S3Options
 

@@ -21,7 +21,8 @@ from uuid import UUID
 
 from meteorpi_db.filestore.base import PartialContent, StoredContent
 from meteorpi_db.filestore.hashing import Digests, Expectation
-from meteorpi_db.filestore.s3.bucket import Bucket, ListedObject
+from meteorpi_db.filestore.s3.answers import ListedObject
+from meteorpi_db.filestore.s3.bucket import Bucket
 from meteorpi_db.filestore.s3.reading import open_object
 from meteorpi_model.errors import ConflictError, DigestMismatchError, NotFoundError, UnavailableError
 

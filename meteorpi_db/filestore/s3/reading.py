@@ -10,7 +10,8 @@ import io
 from typing import BinaryIO, cast
 
 from meteorpi_db.filestore.base import ContentReader
-from meteorpi_db.filestore.s3.bucket import Bucket, ObjectBody
+from meteorpi_db.filestore.s3.answers import ObjectBody
+from meteorpi_db.filestore.s3.bucket import Bucket
 from meteorpi_db.filestore.s3.failures import BROKEN, from_broken
 from meteorpi_model.errors import NotFoundError, UnavailableError
 

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from meteorpi_db.filestore.s3.bucket import Bucket, ForgottenUploadError, ObjectFacts, TakenError
+from meteorpi_db.filestore.s3.answers import ObjectFacts
+from meteorpi_db.filestore.s3.bucket import Bucket, ForgottenUploadError, TakenError
 from meteorpi_db.filestore.s3.options import MOST_PARTS
 from meteorpi_model.errors import MeteorError, TooLargeError, UnavailableError
 
