@@ -131,12 +131,9 @@ class Deployment:
 
     def _change_over(self, release: Release, owner: Release, way: Way, wish: Wish) -> None:
         """From the release in service to `release`; raises when the latter does not become ready."""
-        must_start = self.journal.is_stopped(wish.into)
-        if way.objections and not must_start:
-            self._stop(release, wish)
-            must_start = True
+        is_stopped = self._stop(release, wish, is_needed=bool(way.objections))
         self._migrate(release, owner, way, wish)
-        self._serve(release, wish, must_start=must_start)
+        self._serve(release, wish, must_start=is_stopped)
 
     def _serve(self, release: Release, wish: Wish, *, must_start: bool) -> None:
         self._say("switch", f"{self._instructions.deployed / wish.into} to {release.name}")
@@ -182,12 +179,9 @@ class Deployment:
         self._say("back", f"to {former.name}: {cause.detail}")
         try:
             way, owner = self._ways.find(former, wish)
-            must_start = self.journal.is_stopped(wish.into)
-            if way.is_needed and not must_start:
-                self._stop(former, wish)
-                must_start = True
+            is_stopped = self._stop(former, wish, is_needed=way.is_needed)
             self._migrate(former, owner, way, Wish(wish.into, wish.origin))
-            self._serve(former, wish, must_start=must_start)
+            self._serve(former, wish, must_start=is_stopped)
         except MeteorError as error:
             self._note(wish, journal.FAILED, release, error.detail)
             raise MeteorError(
@@ -195,11 +189,19 @@ class Deployment:
             ) from error
         self._note(wish, journal.SWITCHED_BACK, former, cause.detail)
 
-    def _stop(self, release: Release, wish: Wish) -> None:
+    def _stop(self, release: Release, wish: Wish, *, is_needed: bool) -> bool:
+        """Stop the service if that is needed; whether it has to be started afterwards.
+
+        Once it was stopped it is stopped again each time until all is in order: whoever noted it may have
+        been killed before, and a release that did not become ready may have been started since.
+        """
+        if not (is_needed or self.journal.is_stopped(wish.into)):
+            return False
         if not (self._instructions.stop and self._instructions.start):
             raise ConfigurationError("the instructions do not say how to stop and start the service")
-        self._note(wish, journal.STOPPED, release)  # before it is: a start too many does no harm
+        self._note(wish, journal.STOPPED, release)
         self._command("stop")
+        return True
 
     def _command(self, name: str) -> None:
         words = getattr(self._instructions, name)

@@ -92,8 +92,7 @@ class Place:
             "settings": "settings.toml",
             "ready": self.ready,
             "ready_seconds": WAIT_SECONDS,
-            **{name: self._launch("start") for name in ("reload", "start")},
-            "stop": self._launch("stop"),
+            **{name: self._launch(name) for name in ("reload", "start", "stop")},
             **changed,
         }
         text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items() if value is not None)

@@ -85,6 +85,8 @@ def down(found: State, to: int, forced: bool) -> None:
 def start(found: State) -> None:
     moment("before start")
     assert oldest_for(found) <= 1 + len(KNOWN), "the schema is too new"
+    if RUNNING.exists() and sys.argv[-1] == "start":
+        return  # as service managers do
     if (TREE / "broken").exists():
         sys.exit("it does not start")
     log("start")
@@ -95,7 +97,7 @@ def start(found: State) -> None:
 def stop() -> None:
     moment("before stop")
     log("stop")
-    RUNNING.unlink()
+    RUNNING.unlink(missing_ok=True)
 
 
 match sys.argv[1:]:
@@ -107,6 +109,8 @@ match sys.argv[1:]:
     case ["schema", "down", "--to", number, *rest]:
         down(database(), int(number), "--force" in rest)
     case ["start"]:
+        start(database())
+    case ["reload"]:
         start(database())
     case ["stop"]:
         stop()
