@@ -11,11 +11,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Callable
 from typing import Final
 
-from meteorpi_model.errors import ConfigurationError, NotFoundError
+from meteorpi_model.errors import ConfigurationError, NotFoundError, UnavailableError
+
+logger = logging.getLogger("meteorpi.block.links")
 
 SHORTEST_KEY: Final = 16
 
@@ -35,8 +38,8 @@ class LinkSigner:
     """
 
     def __init__(self, keys: str, node_key: Callable[[], bytes]) -> None:
-        self._given = [key.encode() for key in keys.split()]
-        if any(len(key) < SHORTEST_KEY for key in self._given):
+        self._known = [key.encode() for key in keys.split()]
+        if any(len(key) < SHORTEST_KEY for key in self._known):
             raise ConfigurationError(f"a key that signs links has at least {SHORTEST_KEY} characters")
         self._node_key = node_key
 
@@ -47,8 +50,14 @@ class LinkSigner:
             prefix, path: of the object.
             expires_at: seconds since 1970.
             counter: id of what counts its uses; empty for any number of them.
+
+        Raises:
+            UnavailableError: there is no key.
         """
-        return f"{expires_at}.{counter}.{_signature(self._keys()[0], prefix, path, expires_at, counter)}"
+        keys = self._keys()
+        if not keys:
+            raise UnavailableError("links cannot be made: METEORPI_BLOCK_LINK_KEYS has to name a key")
+        return f"{expires_at}.{counter}.{_signature(keys[0], prefix, path, expires_at, counter)}"
 
     def counter_of(self, link: str, prefix: str, path: str, now: float) -> str:
         """The counter of a link that is good, empty when it has none; `now` in seconds since 1970.
@@ -65,7 +74,13 @@ class LinkSigner:
         raise NotFoundError("there is no such object")
 
     def _keys(self) -> list[bytes]:
-        return self._given or [self._node_key()]
+        """All of them; none where the node has no key of its own, which has been said in the log then."""
+        if not self._known:
+            try:
+                self._known = [self._node_key()]
+            except ConfigurationError as error:
+                logger.warning("no key for links reason=%s", error.detail)
+        return self._known
 
 
 def _signature(key: bytes, prefix: str, path: str, expires_at: int, counter: str) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import traffic
 from meteorpi_db.blocks.tables import block_content
-from meteorpi_model.errors import ConfigurationError, NotFoundError
+from meteorpi_model.errors import ConfigurationError, NotFoundError, UnavailableError
 from meteorpi_server.block_api.signed_links import LinkSigner
 from meteorpi_server.block_api.slow_reading import SlowReading
 from meteorpi_server.content import Chunks
@@ -112,6 +112,18 @@ def test_links_are_good_until_their_end_and_while_their_key_is_known() -> None:
             other.counter_of(text, "p", path, now)
     with pytest.raises(ConfigurationError):
         LinkSigner("short", bytes)
+
+
+@pytest.mark.contract("K-139", "I-09")
+def test_a_node_without_a_key_makes_no_links_and_takes_none() -> None:
+    def none() -> bytes:
+        raise ConfigurationError("no place for a key")
+
+    link = LinkSigner(KEY, none).sign("p", "a", 100)
+    with pytest.raises(UnavailableError, match="LINK_KEYS"):
+        LinkSigner("", none).sign("p", "a", 100)
+    with pytest.raises(NotFoundError):
+        LinkSigner("", none).counter_of(link, "p", "a", 0)
 
 
 @pytest.mark.contract("K-207")
