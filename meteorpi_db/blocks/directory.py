@@ -5,8 +5,11 @@ Source: D.1, K-202 and K-208 of the storage contract.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import Connection
 
 from meteorpi_db.accounts import throttle, users
 from meteorpi_db.blocks import tokens
@@ -18,6 +21,7 @@ from meteorpi_model.errors import NotAuthenticatedError
 if TYPE_CHECKING:
     from meteorpi_db.database import MeteorDatabase
 
+T = TypeVar("T")
 LOCAL: Final = "local"
 
 
@@ -71,7 +75,7 @@ class BlockDirectory:
             user = self._db.log_in(user_id, password, address)
         except NotAuthenticatedError:
             return None
-        return self._account(user.user_id, is_enabled=True)
+        return self._in_one_look(lambda c: self._account(c, user.user_id, is_enabled=True))
 
     def account_of_token(self, secret: str, address: str | None) -> LocalAccount | None:
         """The account that a token stands for, None when there is none or it has expired.
@@ -86,22 +90,29 @@ class BlockDirectory:
             found = tokens.find(connection, secret, now)
             if found is None:  # a good token never waits: somebody at the same address may repeat an old one
                 throttle.check(connection, subjects, now)
+            account = None if found is None else self._called(connection, found.account_id.partition(":")[2])
         if found is None:
             self._db.transactions.write(lambda c: throttle.record_failure(c, subjects, now))
             return None
         if not tokens.is_use_noted(found, now):
             self._db.transactions.write(lambda c: tokens.note_use(c, secret, now))
-        return self.account_called(found.account_id.partition(":")[2])
+        return account
 
     def account_called(self, account_id: str) -> LocalAccount | None:
         """The account of this user, None when there is no such user."""
-        with self._db.transactions.reading() as connection:
-            user = users.credentials_of(connection, account_id)
-        return None if user is None else self._account(account_id, is_enabled=user.is_enabled)
+        return self._in_one_look(lambda c: self._called(c, account_id))
 
-    def _account(self, user_id: str, *, is_enabled: bool) -> LocalAccount:
+    def _in_one_look(self, operation: Callable[[Connection], T]) -> T:
+        """What `operation` reads; to begin and end reading costs as much as a statement or two."""
         with self._db.transactions.reading() as connection:
-            row = find_account(connection, stored_id(LOCAL, user_id))
+            return operation(connection)
+
+    def _called(self, connection: Connection, account_id: str) -> LocalAccount | None:
+        user = users.credentials_of(connection, account_id)
+        return None if user is None else self._account(connection, account_id, is_enabled=user.is_enabled)
+
+    def _account(self, connection: Connection, user_id: str, *, is_enabled: bool) -> LocalAccount:
+        row = find_account(connection, stored_id(LOCAL, user_id))
         quota = None if row is None else row.quota
         traffic = None if row is None else row.traffic_quota
         return LocalAccount(
