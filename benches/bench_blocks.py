@@ -21,6 +21,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -107,7 +108,7 @@ class Measurement:
         self.target = target
         self._script = directory / "script.lua"
         self._seconds = seconds
-        self._writes = 0
+        self._writes = time.time_ns() // 1_000_000_000 % 1_000_000
 
     def write_rate(self, size: int, clients: int) -> float:
         """Objects a second."""
@@ -238,44 +239,40 @@ class NginxFiles(PrivateServer):
         return [program, "-c", f"{self.directory}/nginx.conf", "-e", f"{self.directory}/error.log"]
 
 
-Rates = dict[tuple[str, str, int], float]
-"""Objects a second of a peer by what is done, the name of the size, and the number of clients."""
-
-
 def report(**values: object) -> None:
     """One JSON line."""
     shown = {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
     print(json.dumps({"bench": "blocks", **shown}), flush=True)
 
 
-def measure(target: Target, directory: Path, seconds: int, peer: Rates) -> Rates:
-    """Print what a target does, beside the peer."""
-    measurement, rates = Measurement(target, directory, seconds), Rates()
+def measure(target: Target, peer: Target, directory: Path, seconds: int) -> None:
+    """Print what a target and the peer do, one just after the other: others may be busy, too."""
+    both = [Measurement(each, directory, seconds) for each in (peer, target)]
     for size_name, size in SIZES.items():
         for what in ("write", "read"):
             for clients in CLIENTS:
                 load = os.getloadavg()[0]
-                is_write = what == "write"
-                rate = measurement.write_rate(size, clients) if is_write else measurement.read_rate(clients)
-                rates[what, size_name, clients] = rate
+                theirs, ours = (
+                    each.write_rate(size, clients) if what == "write" else each.read_rate(clients)
+                    for each in both
+                )
                 case = {"case": target.name, "what": what, "size": size_name, "clients": clients}
-                beside = {"ratio": rate / peer[what, size_name, clients]} if peer else {}
-                report(**case, per_second=rate, mb_per_second=rate * size / 1e6, **beside, load=load)
-    return rates
+                rates = {"per_second": ours, "mb_per_second": ours * size / 1e6, "peer_per_second": theirs}
+                report(**case, **rates, ratio=ours / theirs, load=load)
 
 
-def measure_nginx(directory: Path, seconds: int, ours: Rates) -> None:
-    """Print how fast plain files leave nginx, and what part of it we reach."""
-    script = directory / "plain.lua"
-    script.write_text("")
+def measure_nginx(target: Target, directory: Path, seconds: int) -> None:
+    """Print what part of the speed of plain files of nginx a target reaches."""
+    measurement = Measurement(target, directory, seconds)
     with NginxFiles() as server:
-        target = Target("nginx, plain files", server.port, "", "", "", [])
+        plain = Target("nginx, plain files", server.port, "", "", "", [])
         for size_name, size in SIZES.items():
+            measurement.write_rate(size, 1)
             for clients in CLIENTS:
-                rate = wrk(target, script, clients, seconds, f"/{size}")
-                case = {"case": target.name, "what": "read", "size": size_name, "clients": clients}
-                ratio = ours["read", size_name, clients] / rate
-                report(**case, per_second=rate, mb_per_second=rate * size / 1e6, ours_over_this=ratio)
+                ours = measurement.read_rate(clients)
+                theirs = wrk(plain, directory / "script.lua", clients, seconds, f"/{size}")
+                case = {"case": f"{target.name}, beside {plain.name}", "what": "read", "size": size_name}
+                report(**case, clients=clients, per_second=ours, peer_per_second=theirs, ratio=ours / theirs)
 
 
 def measure_processor(target: Target, directory: Path, count: int) -> dict[str, float]:
@@ -296,16 +293,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5, help="of each case")
     parser.add_argument("--requests", type=int, default=1000, help="whose processor time is measured")
     arguments = parser.parse_args()
-    ours: dict[str, Rates] = {}
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory() as name, restic() as peer:
         directory = Path(name)
-        with restic() as target:
-            peer = measure(target, directory, arguments.seconds, {})
         for kind in NODES:
             for durability in ("none", "full"):
                 with node(kind, durability) as target:
-                    ours[kind] = measure(target, directory, arguments.seconds, peer)
-        measure_nginx(directory, arguments.seconds, ours["gunicorn"])
+                    measure(target, peer, directory, arguments.seconds)
+        with node("gunicorn", "none") as target:
+            measure_nginx(target, directory, arguments.seconds)
         for kind in NODES:
             with node(kind, "none") as target:
                 for what, spent in measure_processor(target, directory, arguments.requests).items():
