@@ -17,7 +17,7 @@ class BlockLimitSettings(BlockSettings):
     block_max_objects: int = setting(0, "most blocks that an account may keep; 0: any number")
     block_max_prefixes: int = setting(0, "most prefixes that an account may have; 0: any number")
     block_transfers: int = setting(
-        10, "transfers of a process at the file store at the same time, half of them reading", minimum=2
+        10, "transfers of a process at the file store at the same time, half of them reading", minimum=1
     )
     block_transfer_wait_seconds: int = setting(30, "longest wait for a turn at it, in seconds", minimum=1)
     block_upload_stall_timeout: int = setting(

@@ -117,7 +117,7 @@ class Transfers:
     """Turns of one process at the file store.
 
     Args:
-        total: turns, of which half are for reading and half for writing; at least 2.
+        total: turns, of which half are for reading and half for writing, one of each at least.
         wait_seconds: longest wait for one.
 
     Attributes:
@@ -126,7 +126,7 @@ class Transfers:
 
     def __init__(self, total: int, wait_seconds: float) -> None:
         self.reads = Turns((total + 1) // 2, wait_seconds)
-        self.writes = Turns(total // 2, wait_seconds)
+        self.writes = Turns(max(1, total // 2), wait_seconds)
 
     def open(
         self,

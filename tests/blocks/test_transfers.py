@@ -39,6 +39,14 @@ def test_turns_are_given_in_the_order_in_which_they_are_asked_for() -> None:
     assert figures.waited_seconds > 0
 
 
+@pytest.mark.contract("K-411")
+@pytest.mark.parametrize(("total", "reads", "writes"), [(1, 1, 1), (2, 1, 1), (3, 2, 1), (10, 5, 5)])
+def test_reading_and_writing_share_the_turns(total: int, reads: int, writes: int) -> None:
+    transfers = Transfers(total, SECONDS)
+
+    assert (transfers.reads.figures().total, transfers.writes.figures().total) == (reads, writes)
+
+
 @pytest.mark.contract("K-411", "K-500/block_transfer_wait_seconds")
 def test_who_waits_too_long_is_refused_and_loses_no_turn() -> None:
     turns = Turns(2, BRIEFLY)
