@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from meteorpi_model.errors import NotFoundError
 from meteorpi_server.block_accounts.provider import MOST_QUESTION_BYTES
-from meteorpi_server.block_api.service import current_service
+from meteorpi_server.block_api.current import current_service
 from meteorpi_server.context import current_request_id
 
 

@@ -15,8 +15,9 @@ from flask import Request
 from werkzeug.exceptions import ClientDisconnected, LengthRequired
 
 from meteorpi_model.errors import IncompleteBodyError, InvalidDocumentError, TooLargeError
+from meteorpi_server.block_api.current import current_service
+from meteorpi_server.block_api.receiving import Incoming
 from meteorpi_server.block_api.request_notes import note_received
-from meteorpi_server.block_api.service import Incoming, current_service
 from meteorpi_server.block_api.silence import ending_silence
 
 _READ_BYTES: Final = 1 << 18

@@ -17,7 +17,8 @@ from meteorpi_db.blocks.names import tag_of
 from meteorpi_db.blocks.uploads import Plan
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError
 from meteorpi_server import parsing
-from meteorpi_server.block_api.service import BlockService, current_service, needs_account
+from meteorpi_server.block_api.current import current_service, needs_account
+from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.block_api.upload_plans import KEYS, plan_of
 
 _LONGEST: Final = 4096

@@ -86,7 +86,7 @@ def _body(service: BlockService, row: ObjectRow, account_id: str | None) -> Resp
     start, stop = (0, row.size) if wanted is None else (wanted.start, wanted.stop)
     body: Iterator[bytes] | None = None
     if request.method != "HEAD":
-        is_slow = account_id is not None and service.is_slow(account_id)
+        is_slow = account_id is not None and service.allowances.is_slow(account_id)
         sent_by_others = None if is_slow else offloaded(service, row, has_one_range=wanted is not None)
         if sent_by_others is not None:
             if account_id is not None:

@@ -15,8 +15,8 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from meteorpi_model.errors import UnavailableError
+from meteorpi_server.block_api.current import current_service, needs_account
 from meteorpi_server.block_api.listening import known_number, message, require_listenable
-from meteorpi_server.block_api.service import current_service, needs_account
 from meteorpi_server.block_events import EventHub, Listener, Told
 
 EVENTS_TYPE: Final = "text/event-stream"

@@ -15,7 +15,8 @@ from flask.typing import ResponseReturnValue
 
 from meteorpi_db.filestore.measured import kind_of
 from meteorpi_model.errors import MeteorError
-from meteorpi_server.block_api.service import BlockService, current_service
+from meteorpi_server.block_api.current import current_service
+from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.versions import software_version
 
 logger = logging.getLogger("meteorpi.block.health")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from meteorpi_server.block_api import request_notes
-from meteorpi_server.block_api.service import current_service
+from meteorpi_server.block_api.current import current_service
 
 
 def measure(blueprint: Blueprint) -> None:

@@ -17,9 +17,10 @@ from meteorpi_model.errors import ConfigurationError, MeteorError, NotAuthentica
 from meteorpi_server import auth
 from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts.base import GUESSABLE_SECRETS
+from meteorpi_server.block_api.current import current_service
 from meteorpi_server.block_api.metrics import families_of
 from meteorpi_server.block_api.metrics_port import MetricsPort
-from meteorpi_server.block_api.service import BlockService, current_service
+from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.describing import describe
 from meteorpi_server.exposition import CONTENT_TYPE, family
 from meteorpi_server.settings import Settings

@@ -16,9 +16,10 @@ from meteorpi_db.blocks.rows import ObjectRow
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError
 from meteorpi_model.values import milliseconds_to_utc_datetime
 from meteorpi_server.block_api.bodies import incoming_body
+from meteorpi_server.block_api.current import current_service, needs_account
 from meteorpi_server.block_api.downloads import CACHE_CONTROL, object_response
 from meteorpi_server.block_api.reading import create_link, require_readable, use_link
-from meteorpi_server.block_api.service import current_service, needs_account, new_upload_id
+from meteorpi_server.block_api.receiving import new_upload_id
 
 FALLBACK_TYPE: Final = "application/octet-stream"
 KEPT_TYPES: Final = frozenset(

@@ -12,8 +12,9 @@ from meteorpi_db.blocks.changes import Terms
 from meteorpi_db.blocks.directory import LOCAL
 from meteorpi_db.blocks.names import checked_prefix
 from meteorpi_server import auth, parsing
+from meteorpi_server.block_api.current import current_service, needs_account
 from meteorpi_server.block_api.prefix_changes import read_changes
-from meteorpi_server.block_api.service import BlockService, account_key, current_service, needs_account
+from meteorpi_server.block_api.service import BlockService, account_key
 
 ADMINISTRATOR: Final = "camera_admin"
 

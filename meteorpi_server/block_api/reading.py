@@ -15,7 +15,8 @@ from meteorpi_db.blocks.prefixes import require_owner
 from meteorpi_db.blocks.rows import PrefixRow
 from meteorpi_model.errors import InvalidDocumentError, NotAllowedError, NotFoundError
 from meteorpi_model.values import milliseconds_to_utc_datetime
-from meteorpi_server.block_api.service import BlockService, current_service
+from meteorpi_server.block_api.current import current_service
+from meteorpi_server.block_api.service import BlockService
 
 _MOST_USES: Final = 1_000_000
 

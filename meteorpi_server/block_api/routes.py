@@ -15,6 +15,7 @@ from meteorpi_server.app import MeteorApp
 from meteorpi_server.block_accounts import AccountSource
 from meteorpi_server.block_api import (
     accounting_routes,
+    current,
     direct_uploads,
     event_streams,
     health,
@@ -74,7 +75,7 @@ def add_routes(
         meteor_app.db, _settings(meteor_app, accounting_routes), accounts, store, events, meteor_app.stopping
     )
     meteor_app.attach(blueprint, url_path, version=0)
-    service.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
+    current.bind(meteor_app.app, meteor_app.attachments[-1].name, made)
     sockets.tell_of_absence()
     name = meteor_app.attachments[-1].name
     meteor_app.upkeep.add(f"blocks {name}", SWEEP_SECONDS, made.keep_up)

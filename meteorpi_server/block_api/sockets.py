@@ -20,8 +20,9 @@ from flask.typing import ResponseReturnValue
 
 from meteorpi_model.errors import InvalidDocumentError, UnavailableError
 from meteorpi_server import problems
+from meteorpi_server.block_api.current import current_service, needs_account
 from meteorpi_server.block_api.listening import known_number, message, require_listenable
-from meteorpi_server.block_api.service import BlockService, current_service, needs_account
+from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.block_events import End, EventFigures, Listener
 from meteorpi_server.block_events.listeners import TRY_AGAIN_LATER
 from meteorpi_server.websockets import (

@@ -15,7 +15,7 @@ from meteorpi_db.blocks.names import checked_path, checked_prefix
 from meteorpi_db.blocks.uploads import Kind, Plan
 from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_server.block_api.objects import FALLBACK_TYPE, KEPT_TYPES
-from meteorpi_server.block_api.service import new_upload_id
+from meteorpi_server.block_api.receiving import new_upload_id
 
 KEYS: Final = frozenset({"prefix", "path", "sha256", "filetype", "if_match", "if_none_match"})
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")

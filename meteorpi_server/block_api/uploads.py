@@ -24,7 +24,8 @@ from meteorpi_server import problems
 from meteorpi_server.app import current_meteor_app
 from meteorpi_server.block_api import tus_headers
 from meteorpi_server.block_api.bodies import incoming_body
-from meteorpi_server.block_api.service import BlockService, current_service, needs_account
+from meteorpi_server.block_api.current import current_service, needs_account
+from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.block_api.upload_plans import plan_of
 
 View = Callable[..., ResponseReturnValue]

@@ -19,8 +19,8 @@ from meteorpi_model.errors import AccountingUnavailableError, ConfigurationError
 from meteorpi_server import MeteorApp, block_api, problems
 from meteorpi_server.block_accounts.dummy import DummyAccounts
 from meteorpi_server.block_accounts.figures import Counted
+from meteorpi_server.block_api.current import current_service
 from meteorpi_server.block_api.metrics import BlockMetrics
-from meteorpi_server.block_api.service import current_service
 from meteorpi_server.settings import Settings
 from meteorpi_server.tallies import MemoryTally
 from tests.blocks.signed_in import add_users, signed_in
