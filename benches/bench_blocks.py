@@ -32,7 +32,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))  # the servers are those of the tests
 
 from meteorpi_db.testing.object_servers import RcloneServer  # noqa: E402
-from meteorpi_db.testing.processes import LOOPBACK, PrivateServer, find_program  # noqa: E402
+from meteorpi_db.testing.processes import (  # noqa: E402
+    LOOPBACK,
+    PrivateServer,
+    find_program,
+    wait_until,
+)
 from tests.deployment.deployed import DeployedNode  # noqa: E402
 from tests.deployment.servers import GunicornNode, StandaloneNode  # noqa: E402
 
@@ -128,7 +133,14 @@ class Measurement:
     def read_rate(self, clients: int) -> float:
         """Objects a second, of the size that was written last."""
         self._script.write_text("")
+        # What wrk was sending when its time was over may still be on its way into the store.
+        wait_until(self._is_there, 60, f"appearance of {self.last_path}")
         return wrk(self.target, self._script, clients, self._seconds, self.last_path)
+
+    def _is_there(self) -> bool:
+        with closing(http.client.HTTPConnection(LOOPBACK, self.target.port, timeout=60)) as connection:
+            connection.request("HEAD", self.last_path)
+            return connection.getresponse().status == 200
 
     @property
     def last_path(self) -> str:
