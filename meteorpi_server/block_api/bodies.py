@@ -6,23 +6,43 @@ Source: K-120, K-121, K-124, K-125 and K-128 of the storage contract; RFC 9530; 
 from __future__ import annotations
 
 import base64
-import binascii
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, LengthRequired
 
-from meteorpi_model.errors import IncompleteBodyError, InvalidDocumentError, TooLargeError
+from meteorpi_model.errors import (
+    DigestMismatchError,
+    IncompleteBodyError,
+    InvalidDocumentError,
+    TooLargeError,
+)
 from meteorpi_server.block_api.current import current_service
 from meteorpi_server.block_api.receiving import Incoming
 from meteorpi_server.block_api.request_notes import note_received
 from meteorpi_server.block_api.silence import ending_silence
 
 _READ_BYTES: Final = 1 << 18
+_SHA512: Final = "sha512"
 _MEMBER: Final = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
-_NAMES: Final = {"sha-256": "sha256", "md5": "md5"}
+_NAMES: Final = {"sha-256": "sha256", "sha-512": _SHA512, "md5": "md5"}
+_MOST_DIGITS: Final = 18
+
+
+def incoming_object(request: Request, most_bytes: int) -> Incoming:
+    """The body of the current request, which is all of an object; raises as :func:`incoming_body`.
+
+    A SHA-512 is compared here: stores do not know it, and only who announces one waits for it.
+    """
+    incoming = incoming_body(request, most_bytes)
+    expected = incoming.digests.get(_SHA512)
+    if expected is None:
+        return incoming
+    others = {name: digest for name, digest in incoming.digests.items() if name != _SHA512}
+    return Incoming(chunks=_compared(incoming.chunks, str(expected)), size=incoming.size, digests=others)
 
 
 def incoming_body(request: Request, most_bytes: int, read_bytes: int = _READ_BYTES) -> Incoming:
@@ -35,11 +55,13 @@ def incoming_body(request: Request, most_bytes: int, read_bytes: int = _READ_BYT
 
     Raises:
         TooLargeError: it is announced to be longer.
-        InvalidDocumentError: length or digests cannot be read.
+        InvalidDocumentError: length or digests cannot be read, or there are two ways to tell the length.
         LengthRequired: the web server cannot tell where a body without a length ends.
     """
     request.max_content_length = most_bytes + 1  # the limit is inclusive, the framework's is not for chunks
     is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    if is_chunked and "Content-Length" in request.headers:
+        raise InvalidDocumentError("a body in chunks has no Content-Length")
     size = None if is_chunked else _announced_size(request)
     if is_chunked and not request.environ.get("wsgi.input_terminated"):
         raise LengthRequired("this web server hands bodies on only with a Content-Length")
@@ -52,7 +74,7 @@ def incoming_body(request: Request, most_bytes: int, read_bytes: int = _READ_BYT
 
 def _announced_size(request: Request) -> int:
     text = request.headers.get("Content-Length", "0").strip()
-    if not text.isascii() or not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise InvalidDocumentError("Content-Length is not a number")
     return int(text)
 
@@ -72,8 +94,18 @@ def _chunks(request: Request, most_bytes: int, read_bytes: int) -> Iterator[byte
         note_received(received)
 
 
+def _compared(chunks: Iterable[bytes], expected: str) -> Iterator[bytes]:
+    """The same chunks; raises at their end when their SHA-512 is another one."""
+    digest = hashlib.sha512()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != expected:
+        raise DigestMismatchError("the bytes do not have the SHA-512 that was announced")
+
+
 def _announced_digests(request: Request) -> dict[str, str | int]:
-    """MD5 and SHA-256, in whichever header they are; algorithms that we do not know say nothing to us."""
+    """Digests by name, in whichever header they are; algorithms that we do not know say nothing to us."""
     found: dict[str, str | int] = {}
     for header in ("Repr-Digest", "Content-Digest"):
         for name, text in _members(request.headers.get(header, "")):
@@ -97,7 +129,7 @@ def _members(header: str) -> Iterator[tuple[str, str]]:
 def _hex(text: str, header: str) -> str:
     try:
         return base64.b64decode(text, validate=True).hex()
-    except binascii.Error as error:
+    except ValueError as error:  # what is not even ASCII is no binascii.Error
         raise InvalidDocumentError(f"{header} is not base64") from error
 
 

@@ -15,7 +15,7 @@ from meteorpi_db.blocks.names import checked_path, checked_prefix, tag_of
 from meteorpi_db.blocks.rows import ObjectRow
 from meteorpi_model.errors import InvalidDocumentError, NotFoundError
 from meteorpi_model.values import milliseconds_to_utc_datetime
-from meteorpi_server.block_api.bodies import incoming_body
+from meteorpi_server.block_api.bodies import incoming_object
 from meteorpi_server.block_api.current import current_service, needs_account
 from meteorpi_server.block_api.downloads import CACHE_CONTROL, object_response
 from meteorpi_server.block_api.reading import create_link, require_readable, use_link
@@ -58,7 +58,7 @@ def write_object(prefix: str, path: str) -> ResponseReturnValue:
     service = current_service()
     checked_prefix(prefix), checked_path(path)
     account = service.caller()
-    incoming = incoming_body(request, service.settings.block_max_body_bytes)
+    incoming = incoming_object(request, service.settings.block_max_body_bytes)
     upload = Upload(
         prefix=prefix,
         path=path,

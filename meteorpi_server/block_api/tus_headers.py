@@ -6,7 +6,6 @@ Source: tus 1.0.0; K-301 to K-303 of the storage contract.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Final
 
@@ -111,5 +110,5 @@ def _text(key: str, text: str) -> str:
 def _bytes(what: str, text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # what is not even ASCII is no binascii.Error
         raise InvalidDocumentError(f"{what} is not base64") from error

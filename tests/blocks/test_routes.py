@@ -323,20 +323,63 @@ def test_announced_digests_are_verified(client: FlaskClient, prefix: str) -> Non
     sha256 = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
     wrong = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
     md5 = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
+    sha512 = base64.b64encode(hashlib.sha512(CONTENT).digest()).decode()
+    wrong_sha512 = base64.b64encode(hashlib.sha512(b"other").digest()).decode()
     name = f"{prefix}/a"
 
     refused = [
         put(client, name, Repr_Digest=f"sha-256=:{wrong}:"),
         put(client, name, Content_MD5=md5),
         put(client, name, X_Content_SHA256=digest(b"other")),
+        put(client, name, Repr_Digest=f"sha-512=:{wrong_sha512}:"),
+        put(client, name, Content_Digest=f"sha-256=:{sha256}:, sha-512=:{wrong_sha512}:"),
     ]
     unreadable = put(client, name, Repr_Digest="sha-256=here")
     missing = client.get(f"{FILES}/{name}")
-    taken = put(client, name, Repr_Digest=f"sha-256=:{sha256}:, sha-512=:AAAA:")
+    taken = put(client, name, Repr_Digest=f"sha-256=:{sha256}:, sha-512=:{sha512}:, adler=:AAAA:")
 
-    assert [reply.status_code for reply in refused] == [422, 422, 422]
+    assert [reply.status_code for reply in refused] == [422] * 5
     assert (unreadable.status_code, missing.status_code, taken.status_code) == (400, 404, 204)
     assert client.get(f"{FILES}/{name}").headers["Repr-Digest"] == f"sha-256=:{sha256}:"
+
+
+@pytest.mark.contract("I-09", "K-120")
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("Content-MD5", "\xe9"),
+        ("Repr-Digest", "md5=:\xe9:"),
+        ("X-Content-SHA256", "\xe9"),
+        ("Content-Length", "-1"),
+        ("Content-Length", "7, 7"),
+        ("Content-Length", "9" * 5000),
+    ],
+)
+def test_headers_that_make_no_sense_are_refused(
+    client: FlaskClient, prefix: str, header: str, text: str
+) -> None:
+    variable = header.upper().replace("-", "_")
+    variable = variable if header == "Content-Length" else f"HTTP_{variable}"
+
+    reply = client.post(
+        f"{FILES}/{prefix}/a", data=b"7 bytes", headers=signed_in("anna"), environ_overrides={variable: text}
+    )
+
+    assert (reply.status_code, reply.json["code"]) == (400, "invalid-document")  # type: ignore[index]
+    assert client.get(f"{FILES}/{prefix}/a").status_code == 404
+
+
+@pytest.mark.contract("K-120")
+def test_a_length_beside_chunks_is_refused(client: FlaskClient, prefix: str) -> None:
+    reply = client.post(
+        f"{FILES}/{prefix}/a",
+        data=b"7 bytes",
+        headers=signed_in("anna") | {"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    assert reply.status_code == 400
+    assert client.get(f"{FILES}/{prefix}/a").status_code == 404
 
 
 @pytest.mark.contract("K-124", "A.8/size", "K-500/block_max_body_bytes")

@@ -366,6 +366,14 @@ def test_nothing_that_is_sent_is_a_failure(
     assert reply.status_code < 500
 
 
+@pytest.mark.contract("I-09")
+def test_what_should_be_base64_and_is_not_even_ascii_is_refused(node: Node) -> None:
+    described = node.ask("POST", UPLOADS, Upload_Length="1", Upload_Metadata="prefix \xe9")
+    proved = node.send(node.begin(), 0, CONTENT, Upload_Checksum="sha1 \xe9")
+
+    assert (described.status_code, proved.status_code) == (400, 400)
+
+
 class Direct:
     """Uploads to the store itself."""
 
