@@ -18,11 +18,11 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from meteorpi_db.blocks import uploads
+from meteorpi_db.blocks import contents, uploads
 from meteorpi_db.blocks.changes import Stored, Terms
 from meteorpi_db.blocks.gathering import Checksum, gathered, proved
 from meteorpi_db.blocks.prefixes import ensure_ownerless
-from meteorpi_db.blocks.upload_locks import HeldLock, Patience, UploadLocks
+from meteorpi_db.blocks.upload_locks import RETRY_SECONDS, HeldLock, Patience, UploadLocks
 from meteorpi_db.blocks.uploads import Plan, UploadRow
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore, StoredContent
@@ -32,6 +32,7 @@ from meteorpi_model.errors import (
     DigestMismatchError,
     IncompleteBodyError,
     InvalidDocumentError,
+    LockedError,
     MeteorError,
     NotAllowedError,
     NotFoundError,
@@ -253,15 +254,24 @@ class ResumableUploads:
         )
 
     def _discard(self, row: UploadRow, lock: HeldLock) -> None:
-        """Remove bytes and row, the bytes first; what cannot be removed now is swept in its time."""
+        """Remove bytes and row, the bytes first; what cannot be removed now is swept.
+
+        Raises:
+            LockedError: somebody else has gone on with it, whose bytes they are now.
+        """
+        upload_id = row.plan.upload.upload_id
+        if not self._transactions.write(lambda c: uploads.abandon(c, upload_id, lock.owner)):
+            with self._transactions.reading() as connection:
+                if contents.held_ids(connection, [row.content_id]):
+                    raise LockedError(uploads.TAKEN, retry_after_seconds=RETRY_SECONDS)
+        lock.end()
         try:
             self._store.parts(row.content_id).discard()
             self._store.delete(row.content_id)
         except MeteorError as error:
             logger.warning("an upload is removed later content_id=%s reason=%s", row.content_id.hex, error)
             return
-        self._transactions.write(lambda c: uploads.forget(c, row.plan.upload.upload_id))
-        lock.end()
+        self._transactions.write(lambda c: uploads.forget(c, upload_id))
 
     def _remove_spare(self, row: UploadRow) -> None:
         """The same bytes were there; what cannot be removed now is found by whoever looks for orphans."""

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
-from meteorpi_db.blocks import changes
+from meteorpi_db.blocks import changes, prefixes
 from meteorpi_db.blocks.changes import Stored, Terms, Upload
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.tables import block_upload
@@ -27,7 +27,9 @@ FINISHED_MILLISECONDS: Final = 3600 * 1000
 """How long an upload that became an object can be asked for."""
 
 TAKEN: Final = "another request has gone on with this upload"
-_SWEEP: Final = "sweep"
+_OVER: Final[dict[str, Any]] = {"lock_owner": "sweep", "locked_at": 0, "expires_at": 0}
+"""Of an upload that nobody can go on with, whatever the time is by their clock; until it is swept."""
+
 _LONGEST_ID: Final = 64
 
 Kind = Literal["resumable", "direct"]
@@ -171,6 +173,8 @@ def finish(
         NotFoundError, NotAllowedError, PreconditionFailedError, QuotaReachedError: as
             :func:`meteorpi_db.blocks.changes.store`, which ends the reservation.
     """
+    # First the turn, then the upload, as everywhere: whoever removes the prefix comes the same way.
+    prefixes.take_turn(connection, row.plan.upload.prefix)
     if not keep_lock(connection, row.plan.upload.upload_id, owner, now, now + FINISHED_MILLISECONDS):
         raise LockedError(TAKEN)
     stored = changes.store(connection, row.plan.upload, row.content_id, facts, terms, now)
@@ -192,6 +196,12 @@ def finish(
     return stored
 
 
+def abandon(connection: Connection, upload_id: str, owner: str) -> bool:
+    """End an upload for good, so that its bytes can go; False when `owner` has lost the lock."""
+    statement = update(_UPLOAD).where(_is(upload_id), _UPLOAD.c.lock_owner == owner)
+    return connection.execute(statement.values(**_OVER)).rowcount == 1
+
+
 def forget(connection: Connection, upload_id: str) -> None:
     """Remove the row of an upload."""
     connection.execute(delete(_UPLOAD).where(_is(upload_id)))
@@ -207,9 +217,9 @@ def lapsed(connection: Connection, now: int, limit: int) -> list[UploadRow]:
 
 
 def claim_lapsed(connection: Connection, upload_id: str, now: int) -> bool:
-    """Take the lock of an upload whose time is over for good; False when somebody prolonged it meanwhile."""
+    """End an upload whose time is over for good; False when somebody prolonged it meanwhile."""
     statement = update(_UPLOAD).where(_is(upload_id), _UPLOAD.c.expires_at <= now)
-    return connection.execute(statement.values(lock_owner=_SWEEP, locked_at=now)).rowcount == 1
+    return connection.execute(statement.values(**_OVER)).rowcount == 1
 
 
 def oldest_begin(connection: Connection, now: int) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import gathering, reservations, uploads
@@ -380,6 +381,54 @@ def test_who_lost_the_lock_adds_nothing(world: World) -> None:
     assert world.offset(upload_id) == 500
 
 
+@pytest.mark.contract("K-305")
+def test_who_lost_the_lock_removes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = world.begin(sha256=digest(CONTENT))
+    world.send(upload_id, 0, CONTENT[:-1])
+    finish = LocalPartialContent.finish
+
+    def fall_asleep(parts: LocalPartialContent, size: int, digests: Digests | None = None) -> StoredContent:
+        """The bytes prove wrong; until that is acted on another process begins anew, and ends."""
+        monkeypatch.setattr(LocalPartialContent, "finish", finish)
+        with pytest.raises(DigestMismatchError):
+            finish(parts, size, digests)
+        world.send(upload_id, 0, CONTENT)
+        raise DigestMismatchError("the bytes are wrong")
+
+    monkeypatch.setattr(LocalPartialContent, "finish", fall_asleep)
+    with pytest.raises(LockedError):
+        world.send(upload_id, len(CONTENT) - 1, b"?")
+
+    assert world.blocks.find("a") == digest(CONTENT)
+    assert len(stored_ids(world.db)) == 1
+    assert world.offset(upload_id) == len(CONTENT)
+
+
+@pytest.mark.contract("K-405")
+def test_the_end_of_an_upload_waits_for_its_turn_before_it_holds_anything(world: World) -> None:
+    """Whoever removes the prefix holds its account, and wants the row of the upload."""
+    upload_id, said = world.begin(), []
+    world.send(upload_id, 0, CONTENT[:-1])
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE"):
+            said.append((statement.split()[1], "locked_at=" in statement))
+
+    parts_finish = LocalPartialContent.finish
+    with pytest.MonkeyPatch.context() as patch:
+
+        def listen(parts: LocalPartialContent, *args: Any) -> StoredContent:
+            stored = parts_finish(parts, *args)
+            event.listen(world.db.con, "before_cursor_execute", note)
+            return stored
+
+        patch.setattr(LocalPartialContent, "finish", listen)
+        assert world.send(upload_id, len(CONTENT) - 1, CONTENT[-1:]).stored is not None
+    event.remove(world.db.con, "before_cursor_execute", note)
+
+    assert said.index(("block_account", False)) < said.index(("block_upload", True))
+
+
 @pytest.mark.contract("K-304")
 def test_what_came_is_durable_after_some_seconds(world: World) -> None:
     upload_id = world.begin()
@@ -480,6 +529,26 @@ def test_a_finished_upload_can_be_asked_for_an_hour(world: World) -> None:
     assert world.db.sweep_contents().uploads == 1
     assert world.blocks.find("a") == digest(CONTENT)
     assert len(stored_ids(world.db)) == 1
+
+
+@pytest.mark.contract("K-306")
+def test_what_is_discarded_keeps_no_room_although_its_bytes_stay(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = world.begin(sha256=digest(b"other"))
+
+    def refuse(file_id: UUID) -> bool:
+        raise UnavailableError("the disk is gone")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(world.db.store, "delete", refuse)
+        with pytest.raises(DigestMismatchError):
+            world.send(upload_id, 0, CONTENT)
+
+    assert world.reserved() == 0
+    with pytest.raises(GoneError):
+        world.offset(upload_id)
+    assert world.db.sweep_contents().uploads == 1
 
 
 @pytest.mark.contract("K-307")
