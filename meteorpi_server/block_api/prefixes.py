@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from meteorpi_db.blocks.changes import Terms
 from meteorpi_db.blocks.directory import LOCAL
 from meteorpi_db.blocks.names import checked_prefix
+from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_server import auth, parsing
 from meteorpi_server.block_api.current import current_service, needs_account
 from meteorpi_server.block_api.prefix_changes import read_changes
@@ -52,12 +53,20 @@ def delete_prefix(prefix: str) -> ResponseReturnValue:
     service = current_service()
     checked_prefix(prefix)
     terms = service.terms_of(service.caller())
-    if request.args.get("recursive", "0") == "0":
+    if not _is_recursive():
         service.register.delete_prefix(prefix, terms)
         return Response(status=204)
     has_objects = service.register.begin_leaving(prefix, terms)
     service.leaving.hurry()
     return Response(status=202 if has_objects else 204)
+
+
+def _is_recursive() -> bool:
+    """Whether everything below is to go as well; nothing but a plain yes removes anything."""
+    text = request.args.get("recursive", "0")
+    if text not in ("0", "1"):
+        raise InvalidDocumentError("recursive is 0 or 1", pointer="/recursive")
+    return text == "1"
 
 
 def change_prefix(prefix: str) -> ResponseReturnValue:

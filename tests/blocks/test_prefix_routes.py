@@ -82,6 +82,19 @@ def test_an_empty_prefix_goes_at_once(open_app: Callable[..., MeteorApp]) -> Non
 
 
 @pytest.mark.contract("C/prefix-removal")
+@pytest.mark.parametrize("text", ["false", "", "yes"])
+def test_nothing_goes_without_a_plain_yes(open_app: Callable[..., MeteorApp], text: str) -> None:
+    client = open_app().app.test_client()
+    prefix = prefix_of(client)
+    put(client, f"{prefix}/a")
+
+    reply = client.delete(f"{PREFIXES}/{prefix}?recursive={text}", headers=signed_in("anna"))
+
+    assert reply.status_code == 400
+    assert client.get(f"{FILES}/{prefix}/a").status_code == 200
+
+
+@pytest.mark.contract("C/prefix-removal")
 def test_work_that_another_process_left_is_done_and_told(open_app: Callable[..., MeteorApp]) -> None:
     meteor_app = open_app()
     client = meteor_app.app.test_client()
