@@ -41,7 +41,7 @@ def require_listenable(service: BlockService, prefix: str, path: str | None) -> 
     place = service.register.find_prefix(prefix)
     if path is not None:
         if _BLOCKS & set(checked_path(path).split("/")):
-            raise MethodNotAllowed(valid_methods=[])
+            raise MethodNotAllowed(valid_methods=["OPTIONS"])
         policy = (None if place is None else place.read_policy) or service.settings.block_read_policy
         if policy == "public":
             return f"address:{request.remote_addr}"
@@ -69,10 +69,13 @@ def _owner(service: BlockService, place: PrefixRow | None, *, is_secret: bool) -
 def known_number() -> int | None:
     """Number of the last event that the caller of the current request knows, None to begin now.
 
+    A browser that comes again does so with the address that it had first, and says in the header what it has
+    been told since: so the header counts.
+
     Raises:
         InvalidDocumentError: it is none.
     """
-    text = request.args.get("since", request.headers.get("Last-Event-ID", ""))
+    text = request.headers.get("Last-Event-ID") or request.args.get("since", "")
     if not text:
         return None
     if not _NUMBER.fullmatch(text):

@@ -369,9 +369,10 @@ def test_changes_are_told_in_streams(unserved: Callable[..., Node]) -> None:
                 (url, node.anna),
                 (f"{url}/a", {"Last-Event-ID": "0"}),
                 (f"{url}?since=5", node.anna),
+                (f"{url}/a?since=0", {"Last-Event-ID": "1"}),
             )
         ]
-        whole, single, lost = (_parts(reply) for reply in replies)
+        whole, single, lost, again = (_parts(reply) for reply in replies)
         assert next(whole).startswith(b":")
         node.put("b", b"2")
         node.put("a", b"3")
@@ -379,8 +380,9 @@ def test_changes_are_told_in_streams(unserved: Callable[..., Node]) -> None:
         assert [_told(whole)["seq"] for _ in range(2)] == [2, 3]
         assert [_told(single)["seq"] for _ in range(2)] == [1, 3]
         assert _told(lost)["operation"] == "RESYNC"
+        assert _told(again)["seq"] == 3
         assert {reply.headers["Content-Type"] for reply in replies} == {"text/event-stream"}
-        assert node.service.events.figures.counted().open_streams == 3
+        assert node.service.events.figures.counted().open_streams == 4
     assert node.is_empty()
 
 
@@ -418,7 +420,9 @@ def test_streams_end_and_are_refused_without_a_trace(unserved: Callable[..., Nod
         (f"/api/v0/events/{PREFIX}/a?since=-1", {}, 400),
         (url, {}, 503),
     ]:
-        assert node.http.get(address, headers=headers).status_code == status
+        refused = node.http.get(address, headers=headers)
+        assert refused.status_code == status
+        assert ("Allow" in refused.headers) == (status == 405)
     assert node.is_empty()
 
 
