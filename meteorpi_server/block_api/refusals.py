@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from flask import Blueprint, request
+from flask import Blueprint
 from werkzeug.wrappers import Response
 
 from meteorpi_model import now
@@ -42,7 +42,7 @@ def _refuse_state(error: PreconditionFailedError) -> Response:
     """With the present tag, where there is one."""
     response = problems.problem(412, error.code, error.detail)
     tag = error.context.get("tag")
-    if tag is not None and request.method != "GET":
+    if tag is not None:
         response.headers["ETag"] = str(tag)
     return response
 
