@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -171,6 +172,12 @@ def take_turn(connection: Connection, name: str) -> Turn:
         connection.execute(update(_PREFIX).where(this).values(sequence=_PREFIX.c.sequence))
     account = None if account_id is None else find_account(connection, account_id)
     return Turn(_require_prefix(connection, name), account)
+
+
+def await_turn(connection: Connection, name: str) -> None:
+    """Come after all that is under way below a prefix now; there is nothing where it does not exist."""
+    with suppress(NotFoundError):
+        take_turn(connection, name)
 
 
 def _take_account_turn(connection: Connection, account_id: str) -> None:

@@ -88,10 +88,12 @@ class BlockRegister:
     def give_up(self, upload: Upload, content_id: UUID) -> bool:
         """End the reservation of an upload that failed; whether its content is needed nevertheless.
 
-        That is so when the transaction took effect and only its answer was lost.
+        That is so when the transaction took effect and only its answer was lost. It may even be at it still,
+        in the database server, where nobody waits for it any more; so this comes after it.
         """
 
         def operation(connection: Connection) -> bool:
+            prefixes.await_turn(connection, upload.prefix)
             reservations.give_back(connection, upload.upload_id)
             return bool(contents.held_ids(connection, [content_id]))
 

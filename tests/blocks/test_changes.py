@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import Connection
 
 from meteorpi_db.blocks import changes, contents, events, prefixes, reservations
 from meteorpi_db.blocks.changes import Upload
 from meteorpi_db.blocks.conditions import Demands
 from meteorpi_db.blocks.names import tag_of
+from meteorpi_db.blocks.register import BlockRegister
 from meteorpi_model.errors import (
     ConflictError,
     NotAllowedError,
@@ -21,6 +23,7 @@ from meteorpi_model.errors import (
     PreconditionFailedError,
     QuotaReachedError,
 )
+from meteorpi_model.values import milliseconds_to_utc_datetime
 from tests.blocks.making import ACCOUNT, NOW, OTHER, PREFIX, Blocks, digest, facts_of
 
 
@@ -294,3 +297,27 @@ def test_an_upload_is_refused_before_its_bytes_come(blocks: Blocks) -> None:
         announce(nowhere)
     with pytest.raises(PreconditionFailedError):
         announce(there)
+
+
+@pytest.mark.contract("K-405", "S-150")
+def test_who_gives_an_upload_up_waits_for_the_transaction_whose_answer_was_lost(blocks: Blocks) -> None:
+    """A database server may still be at it when the connection is gone: the content is needed then."""
+    register = BlockRegister(blocks.transactions, lambda: milliseconds_to_utc_datetime(NOW))
+    upload, content_id = Upload(prefix=PREFIX, path="a"), uuid4()
+    is_stored, is_let_go = threading.Event(), threading.Event()
+
+    def store_slowly(connection: Connection) -> None:
+        changes.store(connection, upload, content_id, facts_of(b"12345"), blocks.terms, NOW)
+        is_stored.set()
+        assert is_let_go.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        storing = pool.submit(blocks.transactions.write, store_slowly)
+        assert is_stored.wait(60)
+        giving_up = pool.submit(register.give_up, upload, content_id)
+        wait([giving_up], timeout=0.2)  # an answer that does not wait comes by then
+        is_let_go.set()
+        storing.result(60)
+
+        assert giving_up.result(60) is True
+    assert register.give_up(replace(upload, prefix="nobodys"), uuid4()) is False
