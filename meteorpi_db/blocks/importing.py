@@ -22,15 +22,24 @@ from meteorpi_db.blocks import changes, contents, prefixes, rows, traffic
 from meteorpi_db.blocks.ancestor import AncestorContents
 from meteorpi_db.blocks.ancestor_objects import SourceObject, SourceObjects, is_left_over
 from meteorpi_db.blocks.changes import Terms, Upload
+from meteorpi_db.blocks.conditions import ANY, Demands
 from meteorpi_db.blocks.directory import stored_id
-from meteorpi_db.blocks.names import checked_path, checked_prefix
+from meteorpi_db.blocks.names import checked_path, checked_prefix, tag_of
 from meteorpi_db.blocks.rows import ObjectRow
 from meteorpi_db.blocks.tables import block_account, block_object
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import ContentFacts, FileStore
 from meteorpi_db.filestore.pacing import Pace, StoppedError
 from meteorpi_model import utc_datetime_to_milliseconds
-from meteorpi_model.errors import ConflictError, IncompleteBodyError, MeteorError, NotFoundError
+from meteorpi_model.errors import (
+    ConflictError,
+    IncompleteBodyError,
+    MeteorError,
+    NotAllowedError,
+    NotFoundError,
+    PreconditionFailedError,
+    QuotaReachedError,
+)
 from meteorpi_model.values import Clock
 
 logger = logging.getLogger("meteorpi.db.blocks")
@@ -176,10 +185,16 @@ class AncestorImport:
             report.present += 1
             return
         try:
-            report.objects += self._copy(objects, found, Upload(prefix=prefix, path=path))
+            report.objects += self._copy(
+                objects, found, Upload(prefix=prefix, path=path, demands=_as_it_is(row))
+            )
             report.object_bytes += found.size
+        except PreconditionFailedError:
+            report.troubles.append((found.key, "somebody changed it here while it was copied"))
         except (NotFoundError, IncompleteBodyError) as error:
             report.troubles.append((found.key, f"it was changed while it was copied: {error.detail}"))
+        except (NotAllowedError, QuotaReachedError) as error:
+            report.troubles.append((found.key, error.detail))
 
     def _present(self, prefix: str, path: str) -> ObjectRow | None:
         with self._transactions.reading() as connection:
@@ -205,15 +220,17 @@ class AncestorImport:
             is_used = self._transactions.write(lambda c: self._record(c, upload, content_id, facts, modified))
         finally:
             if not is_used:
-                self._discard(content_id)
+                self._discard(upload.prefix, content_id)
         return is_used
 
-    def _discard(self, content_id: UUID) -> None:
+    def _is_held(self, connection: Connection, prefix: str, content_id: UUID) -> bool:
+        prefixes.await_turn(connection, prefix)
+        return bool(contents.held_ids(connection, [content_id]))
+
+    def _discard(self, prefix: str, content_id: UUID) -> None:
         """Remove a content that is not needed, unless it is in spite of an error; else a sweep finds it."""
         try:
-            with self._transactions.reading() as connection:
-                is_held = bool(contents.held_ids(connection, [content_id]))
-            if not is_held:
+            if not self._transactions.write(lambda c: self._is_held(c, prefix, content_id)):
                 self._store.delete(content_id)
         except MeteorError as error:
             logger.warning("content is left content_id=%s reason=%s", content_id.hex, error)
@@ -228,6 +245,11 @@ class AncestorImport:
         this = (block_object.c.prefix == upload.prefix, block_object.c.path == upload.path)
         connection.execute(update(block_object).where(*this).values(times))
         return stored.is_content_used
+
+
+def _as_it_is(row: ObjectRow | None) -> Demands:
+    """That nobody changes an object before it is replaced."""
+    return Demands(if_none_match=ANY) if row is None else Demands(if_match=tag_of(row.sha256))
 
 
 def account_id_of(user_id: int) -> str:

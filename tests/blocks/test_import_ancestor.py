@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import select
 
 from meteorpi_db import MeteorDatabase
-from meteorpi_db.blocks import rows, traffic
+from meteorpi_db.blocks import prefixes, rows, traffic
 from meteorpi_db.blocks.ancestor import read_ancestor
 from meteorpi_db.blocks.ancestor_objects import open_objects
+from meteorpi_db.blocks.changes import Terms
 from meteorpi_db.blocks.importing import AncestorImport, AncestorReport
 from meteorpi_db.blocks.recounting import recount
 from meteorpi_db.blocks.tables import block_object, block_prefix
@@ -33,6 +34,7 @@ from tests.blocks.ancestors import (
     write_object,
     write_objects,
 )
+from tests.blocks.making import StoredBlocks
 from tests.db.making import stored_ids
 
 pytestmark = pytest.mark.engines("sqlite", "postgresql")
@@ -279,6 +281,46 @@ def test_object_that_changes_under_the_copy_is_left_for_the_next_time(
 
     assert sorted(name for name, _ in report.troubles) == [f"{PREFIX}/index", "nobodys/x"]
     assert len(stored_ids(db)) == report.objects == 3
+
+
+@pytest.mark.engines("sqlite")
+def test_object_that_changes_here_under_the_copy_stays_and_is_named(
+    db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, key, put = ancestor(4), f"{PREFIX}/index", db.store.put
+    take(db, url, objects)
+    write_object(objects, key, b"changed there", WRITTEN + timedelta(days=1))
+    write_object(objects, f"{PREFIX}/new", b"new there")
+    here, paths = StoredBlocks(db), iter(("index", "new"))
+    here.terms = Terms(account_id="remote:5")
+
+    def be_faster(content_id: UUID, *args: object, **options: object) -> object:
+        monkeypatch.setattr(db.store, "put", put)
+        here.store(next(paths), b"changed here", PREFIX)
+        monkeypatch.setattr(db.store, "put", be_faster)
+        return put(content_id, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(db.store, "put", be_faster)
+    report = take(db, url, objects)
+
+    assert sorted(name for name, _ in report.troubles) == [key, f"{PREFIX}/new"]
+    assert content_of(db, key) == content_of(db, f"{PREFIX}/new") == b"changed here"
+
+
+@pytest.mark.engines("sqlite")
+def test_what_has_to_stay_here_does_not_end_the_import(
+    db: MeteorDatabase, ancestor: Callable[[int], str], objects: Path
+) -> None:
+    url, key = ancestor(4), f"{PREFIX}/index"
+    take(db, url, objects)
+    db.transactions.write(lambda c: prefixes.change_prefix(c, PREFIX, is_append_only=True))
+    write_object(objects, key, b"changed there", WRITTEN + timedelta(days=1))
+    write_object(objects, "nobodys/z", b"new there")
+
+    report = take(db, url, objects)
+
+    assert [name for name, _ in report.troubles] == [key]
+    assert (report.objects, content_of(db, key)) == (1, OBJECTS[key])
 
 
 @pytest.mark.contract("K-501")
