@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import WSGITask
 
@@ -217,10 +218,21 @@ class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
         self.close_on_finish = True
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """The head of a request; one that tells in two ways how long its body is, is refused."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            # Somebody in front may have believed the other one (RFC 9112 section 6.1).
+            raise ParsingError("a body in chunks has no Content-Length")
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection whose requests hand it on."""
 
     task_class = _Task
+    parser_class = _Parser
 
 
 def _listen(host: str, port: int) -> socket.socket:

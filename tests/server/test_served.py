@@ -207,6 +207,19 @@ def test_a_body_that_is_cut_off_changes_nothing(node: Node, address: str, header
 
 
 @pytest.mark.engines("sqlite")
+@pytest.mark.contract("K-120")
+def test_a_body_that_is_measured_in_two_ways_is_refused(address: str) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    with socket.create_connection((host, int(port)), TIMEOUT) as connection:
+        connection.sendall(head + b"2\r\n{}\r\n0\r\n\r\n")
+        answer = connection.recv(100)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.engines("sqlite")
 @pytest.mark.contract("8.1/full", "B-57")
 def test_large_content_is_streamed_and_a_client_may_leave_midway(node: Node, address: str) -> None:
     record = node.add_file(os.urandom(1 << 20) * 64)
