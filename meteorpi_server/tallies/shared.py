@@ -114,6 +114,8 @@ class SharedTally(Tally):
             with directory_lock(self._directory):
                 name = f"{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
                 self._file = NumberFile(self._directory / name)
+                for _ in self._shared_sums(name):
+                    pass  # files of ended processes become one, even where nobody ever asks for the sums
         except OSError as error:
             self._warn(error)
         return self._file

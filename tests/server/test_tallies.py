@@ -109,6 +109,19 @@ def test_forked_child_counts_for_itself(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {COUNTER: 11.0, GAUGE: 1.0}
 
 
+def test_ended_processes_leave_one_file_where_nobody_asks_for_sums(tmp_path: Path) -> None:
+    for _ in range(3):
+        tally = SharedTally(tmp_path)
+        tally.add([(COUNTER, 1)])
+        tally.close()
+    last = SharedTally(tmp_path)
+    last.add([(COUNTER, 1)])
+
+    assert len(list(tmp_path.iterdir())) == 2
+    assert last.totals() == {COUNTER: 4.0}
+    last.close()
+
+
 def test_files_whose_removal_was_cut_off_count_once(tmp_path: Path) -> None:
     left = NumberFile(tmp_path / "1-a.numbers")
     left.add(COUNTER, 2)
