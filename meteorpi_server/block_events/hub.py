@@ -107,8 +107,11 @@ class EventHub:
     def announce(self, prefix: str) -> None:
         """Let everybody know that something happened below a prefix; after it did, without failing."""
         self.figures.add(published=1)
-        self.wake(prefix)
-        self.broker.announce(prefix)
+        try:
+            self.wake(prefix)
+            self.broker.announce(prefix)
+        except RuntimeError as error:  # no thread can be begun: there are too many, or the process ends
+            logger.warning("listeners learn of it when they look reason=%s", error)
 
     def wake(self, prefix: str | None) -> None:
         """Let those who listen here look for what happened; None for all of them."""

@@ -18,6 +18,7 @@ from meteorpi_db.testing.processes import wait_until
 from meteorpi_model import milliseconds_to_utc_datetime
 from meteorpi_model.errors import PreconditionFailedError, UnavailableError
 from meteorpi_server.block_events import EventHub, HubLimits, Listener, LocalBroker, Resync
+from meteorpi_server.block_events.publishing import Publisher
 from meteorpi_server.stopping import StopRequest
 from tests.blocks.making import NOW, PREFIX, Blocks
 from tests.conftest import ENGINE_NAMES
@@ -306,3 +307,28 @@ def test_every_change_is_an_event_and_nothing_else_is(log: EventLog, blocks: Blo
     told = [(event.number, event.operation, event.path) for event in log.after(PREFIX, 0, 9)]
 
     assert told == [(1, "POST", "a"), (2, "POST", "a"), (3, "DELETE", "a")]
+
+
+class _Telling(LocalBroker):
+    """A broker with somebody to tell."""
+
+    def __init__(self) -> None:
+        self._publisher = Publisher(lambda _prefixes: None)
+
+    def announce(self, prefix: str) -> None:
+        self._publisher.add(prefix)
+
+
+@pytest.mark.contract("K-152", "KD-16")
+def test_a_change_is_announced_where_no_thread_can_be_begun(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with closing(EventHub(log, _Telling())) as hub:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        hub.announce(PREFIX)
+        monkeypatch.undo()
+
+        assert hub.figures.counted().published == 1
