@@ -32,7 +32,7 @@ QUIET: Final = {
 SECRETIVE: Final = ("urllib3.connection", "urllib3.connectionpool", "httpcore2")
 """Loggers of libraries whose lines hold whole URLs, which may be signed, or fields that do: errors only."""
 
-_LINK = re.compile(r"(/(?:ticket|archive|stream/url)/[A-Za-z0-9_-]{8})[A-Za-z0-9_.-]+")
+_LINK = re.compile(r"(/(?:ticket|archive|stream/url)/[A-Za-z0-9_-]{8}|[?&]link=[0-9]{1,12}\.)[A-Za-z0-9_.-]+")
 
 
 def configure_logging(
@@ -165,7 +165,7 @@ class JsonLines(logging.Formatter):
 
 
 def without_links(text: str) -> str:
-    """`text` with the links to archives cut short: whoever reads a log must not be able to download by it."""
+    """`text` with links to archives and blocks cut short: whoever reads a log must not download by it."""
     return _LINK.sub(r"\1…", text)
 
 

@@ -40,6 +40,18 @@ def test_text_lines_are_one_line_each() -> None:
     assert line.endswith("Z INFO meteorpi.test file pushed name=a\\nb\\r")
 
 
+@pytest.mark.contract("K-501")
+def test_signed_links_to_blocks_are_cut_short() -> None:
+    stream = io.StringIO()
+    configure_logging("info", "text", stream)
+    link = f"1792000000.{'a' * 32}.{'-_' * 21}Z"
+
+    logging.getLogger("werkzeug").info('"GET /api/v0/files/p/a?link=%s HTTP/1.1" 200 -', link)
+
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith('"GET /api/v0/files/p/a?link=1792000000.… HTTP/1.1" 200 -')
+
+
 def test_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
     path, rotated = tmp_path / "archive.log", tmp_path / "archive.log.1"
     configure_logging(path=str(path))
