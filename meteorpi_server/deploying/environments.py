@@ -17,7 +17,9 @@ _COMPLETE: Final = ".complete"
 """Name of the file that an environment gets last; one without was cut off, and is made again."""
 
 _COMMENT: Final = re.compile(r"(^|\s)#.*$")
-_LOCKED: Final = re.compile(r"==|\s@\s")
+_LOCKED: Final = re.compile(r"==(?!\s*[^\s;,]*\*)|\s@\s")
+_ELSEWHERE: Final = re.compile(r"-[rce]|--(requirement|constraint|editable)\b")
+"""Options that ask for what another file says, which may change without these lines."""
 
 
 def environment_of(instructions: Instructions, tree: Path) -> Path:
@@ -82,7 +84,9 @@ def _requirements(instructions: Instructions, tree: Path) -> str:
 def _require_locked(text: str) -> None:
     """An environment is known by its requirements, so they have to say exactly what is in it."""
     for line in _lines(text):
-        if not line.startswith("-") and not _LOCKED.search(line):
+        if _ELSEWHERE.match(line):
+            raise ConfigurationError(f"{line!r} leads elsewhere: locked requirements are in one file")
+        if not line.startswith("-") and not _LOCKED.search(line.partition(";")[0]):
             raise ConfigurationError(f"the requirement {line!r} names no single version: lock it with ==")
 
 

@@ -81,12 +81,24 @@ def test_commits_with_the_same_requirements_share_an_environment(place: Place) -
 
 
 @pytest.mark.contract("K-520")
-@pytest.mark.parametrize("line", ["flask", "flask>=3", "flask # ==3"])
+@pytest.mark.parametrize(
+    "line", ["flask", "flask>=3", "flask # ==3", "flask==3.*", "flask; python_version == '3.13'"]
+)
 def test_requirements_that_are_not_locked_are_refused(place: Place, line: str) -> None:
     place.repository.commit("one", **{"requirements.txt": f"{line}\n"})
     deployment, _ = place.deployment()
 
     with pytest.raises(ConfigurationError, match="lock it with =="):
+        deployment.deploy("HEAD", Wish())
+
+
+@pytest.mark.contract("K-520")
+@pytest.mark.parametrize("line", ["-r base.txt", "--constraint=base.txt", "-e ."])
+def test_requirements_that_another_file_says_are_refused(place: Place, line: str) -> None:
+    place.repository.commit("one", **{"requirements.txt": f"{line}\n", "base.txt": "flask==3\n"})
+    deployment, _ = place.deployment()
+
+    with pytest.raises(ConfigurationError, match="locked requirements are in one file"):
         deployment.deploy("HEAD", Wish())
 
 
