@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from meteorpi_server.block_serving.names import OPTIONS
+from meteorpi_server.block_serving.names import OPTIONS, VARIABLES
 from meteorpi_server.block_serving.reading import (
     Given,
     Sayings,
@@ -105,7 +105,7 @@ def load_block_settings(places: Places, *, is_server: bool = True) -> BlockServe
     translated = translate(sayings.options, has_store=has_store)
     said = {
         name: given
-        for name, given in {**translated, **sayings.settings}.items()
+        for name, given in {**translated, **_unless_in_environment(sayings.settings, translated)}.items()
         if given.is_option or node.origins.get(name, "default") in _OVERRIDDEN
     }
     # An option of the command line wins over whatever a file says of the same setting.
@@ -116,6 +116,17 @@ def load_block_settings(places: Places, *, is_server: bool = True) -> BlockServe
     return BlockServerSettings(
         loaded=dataclasses.replace(loaded, aliases={**loaded.aliases, **ignored}), sayings=sayings
     )
+
+
+def _unless_in_environment(
+    settings: Mapping[str, Given], translated: Mapping[str, Given]
+) -> dict[str, Given]:
+    """What files say of settings by their own names, where no variable of the container says it as well."""
+    return {
+        name: given
+        for name, given in settings.items()
+        if name not in translated or translated[name].place not in VARIABLES
+    }
 
 
 def _sayings(places: Places) -> Sayings:

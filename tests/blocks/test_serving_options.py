@@ -256,6 +256,9 @@ def test_later_places_win(set_up: SetUp, places: dict[str, Path]) -> None:
     assert set_up(environ={"BLOCK_PORT": "6"}).settings.port == 6
     assert set_up(environ={"BLOCK_PORT": "6", "METEORPI_PORT": "7"}).settings.port == 7
     assert set_up("--port", "8", environ={"METEORPI_PORT": "7"}).settings.port == 8
+    say(places["project"] / "qabel.yaml", block_transfers=13)
+    assert set_up().settings.block_transfers == 13
+    assert set_up(environ={"BLOCK_TRANSFERS": "14"}).settings.block_transfers == 14
     named = places["project"] / "other.yaml"
     say(named, transfers=9)
     assert (set_up("other.yaml").settings.port, set_up("other.yaml").settings.block_transfers) == (8888, 9)
