@@ -111,6 +111,20 @@ def test_a_full_service_is_a_full_store(
         store.put(uuid4(), [CONTENT])
 
 
+@pytest.mark.contract("S-134")
+def test_a_service_that_refuses_conditions_is_used_without(
+    open_store: Callable[..., S3FileStore], service: FaultyService
+) -> None:
+    store, file_id = open_store(conditional="auto"), uuid4()
+    service.fail(Fault("PUT", mark=".probe/"))  # the first writes what the second must not replace
+    service.fail(Fault("PUT", mark=".probe/", times=FOREVER, status=501, code="NotImplemented"))
+
+    store.put(file_id, [CONTENT])
+
+    assert read(store, file_id) == CONTENT
+    assert "atomic-create" not in store.capabilities
+
+
 @pytest.mark.contract("S-136")
 def test_a_throttled_request_is_repeated_a_few_times(store: S3FileStore, service: FaultyService) -> None:
     file_id = uuid4()

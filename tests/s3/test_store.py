@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -30,7 +31,7 @@ from meteorpi_db.testing.filestore_samples import (
 )
 from meteorpi_db.testing.object_servers import ObjectServer
 from meteorpi_db.testing.processes import wait_until
-from meteorpi_model.errors import ConflictError, InvalidDocumentError, TooLargeError
+from meteorpi_model.errors import ConflictError, InvalidDocumentError, TooLargeError, UnavailableError
 from meteorpi_model.values import now
 from tests.s3.conftest import SMALL_PARTS
 
@@ -135,6 +136,49 @@ def test_nothing_is_left_of_a_deleted_content(store: S3FileStore) -> None:
     assert keys(store) == []
 
 
+@contextmanager
+def cut_off_at_deletions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Meanwhile whoever removes something comes no further."""
+    delete = Bucket.delete
+
+    def cut_off(bucket: Bucket, key: str) -> None:
+        delete(bucket, key)
+        if ".probe/" not in key:
+            raise UnavailableError("the process is gone")
+
+    with monkeypatch.context() as others:
+        others.setattr(Bucket, "delete", cut_off)
+        yield
+
+
+def test_deletion_that_is_cut_off_can_be_repeated_and_leaves_nothing(
+    options: S3Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, file_id = S3FileStore(options), uuid4()
+    store.put(file_id, [IN_PARTS])
+
+    with cut_off_at_deletions(monkeypatch), pytest.raises(UnavailableError):
+        store.delete(file_id)
+
+    assert store.delete(file_id)
+    assert keys(store) == []
+
+
+@pytest.mark.contract("K-304")
+def test_what_was_told_of_a_resumable_write_is_not_taken_back_by_its_end(
+    options: S3Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, file_id = S3FileStore(options), uuid4()
+    for offset in range(0, 3000, 1000):
+        store.parts(file_id).append(offset, [CONTENT[offset : offset + 1000]])
+
+    with cut_off_at_deletions(monkeypatch), pytest.raises(UnavailableError):
+        store.parts(file_id).finish(3000)
+
+    assert store.parts(file_id).offset == 0  # so that the content itself is asked how far it has come
+    assert store.parts(file_id).finish(3000).sha256 == facts(CONTENT[:3000]).sha256
+
+
 @pytest.mark.contract("B.1/put")
 def test_same_large_content_again_is_no_error_and_another_is_refused(store: S3FileStore) -> None:
     file_id = uuid4()
@@ -158,12 +202,16 @@ def test_stores_share_a_bucket_under_prefixes_and_with_others(options: S3Options
     first.put(file_id, [CONTENT])
     second.put(file_id, [b"other"])
     second.parts(file_id).append(0, [CONTENT])
-    first.sweep(now=now() + timedelta(days=9))
+    whole, theirs = S3FileStore(options), (f"ab/{uuid4().hex}", "video.mp4")
+    for key in theirs:  # the whole bucket may be a store, too
+        Bucket(options).begin_upload(key, {})
+    for store in (first, whole):
+        store.sweep(now=now() + timedelta(days=9))
 
     assert list(first.ids()) == list(second.ids()) == [file_id]
     assert (read(first, file_id), read(second, file_id)) == (CONTENT, b"other")
     assert second.parts(file_id).offset == len(CONTENT)
-    assert "a/readme.txt" in keys(first)
+    assert {"a/readme.txt", *(f"upload {key}" for key in theirs)} <= set(keys(first))
 
 
 @pytest.mark.contract("S-134", "S-104")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 _TAKEN = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict", "409"})
+_NOT_IMPLEMENTED = 501
 _UNKNOWN_UPLOAD = frozenset({"NoSuchUpload"})
 _BUCKET_SEEN_SECONDS = 10.0
 """How long an answer that the bucket is there is believed when a key is said to be missing."""
@@ -40,6 +41,10 @@ _BUCKET_SEEN_SECONDS = 10.0
 
 class TakenError(Exception):
     """There is an object under the key, and it was to be written only if there is none."""
+
+
+class NoConditionsError(UnavailableError):
+    """The service refuses to write on a condition, rather than to leave it out of account."""
 
 
 class ForgottenUploadError(Exception):
@@ -131,6 +136,7 @@ class Bucket:
 
         Raises:
             TakenError: there is one, and `only_new`.
+            NoConditionsError: the service does not know `only_new`.
         """
         digest = _md5_header(body) if md5 is None else _base64(bytes.fromhex(md5))
         request: dict[str, Any] = {"Body": body, "ContentMD5": digest, "Metadata": dict(metadata)}
@@ -142,6 +148,10 @@ class Bucket:
             except ClientError as error:
                 if only_new and code_of(error) in _TAKEN:
                     raise TakenError from error
+                if only_new and status_of(error) == _NOT_IMPLEMENTED:
+                    raise NoConditionsError(
+                        "the S3 service writes without conditions: conditional=no"
+                    ) from error
                 raise
 
     def delete(self, key: str) -> None:

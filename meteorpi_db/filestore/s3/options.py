@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 from meteorpi_model.errors import InvalidDocumentError
 
@@ -20,6 +22,7 @@ Conditional = Literal["auto", "yes", "no"]
 Checksums = Literal["when_required", "when_supported"]
 Client = Literal["boto3", "obstore"]
 
+_CONTENT = re.compile(r"[0-9a-f]{32}")
 _CHOICES = {
     "addressing": ("auto", "path", "virtual"),
     "conditional": ("auto", "yes", "no"),
@@ -118,3 +121,8 @@ class S3Options:
     def key(self, *names: str) -> str:
         """The key of an object below the prefix."""
         return "/".join([self.prefix, *names] if self.prefix else names)
+
+    def content_of(self, key: str) -> UUID | None:
+        """The content whose object has this key, None of any other object."""
+        name = key.removeprefix(self.key(""))
+        return UUID(name) if _CONTENT.fullmatch(name) else None

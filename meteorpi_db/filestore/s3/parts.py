@@ -51,14 +51,17 @@ class S3PartialContent(PartialContent):
     @property
     def offset(self) -> int:
         """See :class:`PartialContent`."""
-        return sum(piece.size for piece in self._pieces())
+        return sum(piece.size for piece in _following(self._found()))
 
     def append(self, offset: int, chunks: Iterable[bytes]) -> int:
         """See :class:`PartialContent`."""
         with self._alone():
-            end = self.offset
+            found = list(self._found())
+            end = sum(piece.size for piece in _following(found))
             if offset != end:
                 raise ConflictError(f"the next byte is number {end}", entity_id=self._file_id, offset=end)
+            if not end:
+                self._remove(found)  # left of a write that was finished: nothing may follow the new bytes
             with _PieceWriter(self._bucket, self._file_id, end) as writer:
                 for chunk in chunks:
                     writer.write(chunk)
@@ -68,30 +71,28 @@ class S3PartialContent(PartialContent):
         """See :class:`PartialContent`."""
         expectation = Expectation(size, digests)
         with self._alone():
-            pieces = list(self._pieces())
+            pieces = list(_following(self._found()))
             if not pieces and (finished := self._finished_before(expectation)) is not None:
                 return finished
             expectation.check_size(sum(piece.size for piece in pieces))
             try:
                 stored = self._store.put(self._file_id, self._read(pieces), size=size, digests=digests)
             except DigestMismatchError:
-                self._remove()
+                self._remove_all()
                 raise
-            self._remove()
+            # Forwards, so that nothing is left that begins, whatever happens: what is left of a complete
+            # content would seem to be fewer bytes than were told of.
+            self._remove(self._found())
             return stored
 
     def discard(self) -> None:
         """See :class:`PartialContent`."""
         with self._alone():
-            self._remove()
+            self._remove_all()
 
-    def _pieces(self) -> Iterator[ListedObject]:
-        """Those that follow each other from the first byte on."""
-        end = 0
-        for piece in self._bucket.listing(pieces_prefix(self._bucket, self._file_id)):
-            if offset_of(piece) == end:
-                yield piece
-                end += piece.size
+    def _found(self) -> Iterator[ListedObject]:
+        """All pieces, in order of their offsets."""
+        return self._bucket.listing(pieces_prefix(self._bucket, self._file_id))
 
     def _read(self, pieces: Iterable[ListedObject]) -> Iterator[bytes]:
         for piece in pieces:
@@ -101,9 +102,12 @@ class S3PartialContent(PartialContent):
             except NotFoundError as error:
                 raise UnavailableError("bytes of a resumable write were removed meanwhile") from error
 
-    def _remove(self) -> None:
+    def _remove_all(self) -> None:
         """From the last to the first: what a kill leaves is a beginning."""
-        for piece in reversed(list(self._bucket.listing(pieces_prefix(self._bucket, self._file_id)))):
+        self._remove(reversed(list(self._found())))
+
+    def _remove(self, pieces: Iterable[ListedObject]) -> None:
+        for piece in list(pieces):
             self._bucket.delete(piece.key)
 
     def _finished_before(self, expectation: Expectation) -> StoredContent | None:
@@ -164,6 +168,15 @@ class _PieceWriter:
 def pieces_prefix(bucket: Bucket, file_id: UUID) -> str:
     """Beginning of the keys of one resumable write."""
     return bucket.options.key(PARTS_DIRECTORY, file_id.hex) + "/"
+
+
+def _following(pieces: Iterable[ListedObject]) -> Iterator[ListedObject]:
+    """Those of some pieces that follow each other from the first byte on."""
+    end = 0
+    for piece in pieces:
+        if offset_of(piece) == end:
+            yield piece
+            end += piece.size
 
 
 def offset_of(piece: ListedObject) -> int:

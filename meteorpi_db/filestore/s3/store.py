@@ -5,7 +5,6 @@ Source: B.4 of the storage contract.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
@@ -31,7 +30,7 @@ from meteorpi_db.filestore.hashing import (
     gather_blocks,
 )
 from meteorpi_db.filestore.probing import check_range, probe_store
-from meteorpi_db.filestore.s3.bucket import Bucket, TakenError
+from meteorpi_db.filestore.s3.bucket import Bucket, NoConditionsError, TakenError
 from meteorpi_db.filestore.s3.facts import (
     has_facts_apart,
     metadata_of,
@@ -50,7 +49,6 @@ from meteorpi_model.values import Clock, truncate_to_milliseconds
 from meteorpi_model.values import now as current_time
 
 LONGEST_URL_SECONDS = 7 * 24 * 3600
-_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class S3FileStore(FileStore):
@@ -128,9 +126,9 @@ class S3FileStore(FileStore):
         found = self._bucket.head(self._key(file_id))
         if found is None:
             return False
-        self._bucket.delete(self._key(file_id))
-        if has_facts_apart(found):
+        if has_facts_apart(found):  # first, for nobody would ever look for what a kill leaves of them
             remove_facts(self._bucket, file_id)
+        self._bucket.delete(self._key(file_id))
         return True
 
     def ids(self, after: UUID | None = None) -> Iterator[UUID]:
@@ -138,9 +136,9 @@ class S3FileStore(FileStore):
         prefix = self._bucket.options.key("")
         last = "" if after is None else self._key(after)
         for found in self._bucket.listing(prefix, last, is_flat=True):
-            name = found.key.removeprefix(prefix)
-            if _NAME.fullmatch(name):
-                yield UUID(name)
+            file_id = self.options.content_of(found.key)
+            if file_id is not None:
+                yield file_id
 
     def parts(self, file_id: UUID) -> PartialContent:
         """See :meth:`FileStore.parts`."""
@@ -250,6 +248,8 @@ class S3FileStore(FileStore):
             self._bucket.put(key, b"", {})
             try:
                 self._bucket.put(key, b"", {}, only_new=True)
+                self._honours_conditions = False
+            except NoConditionsError:
                 self._honours_conditions = False
             except TakenError:
                 self._honours_conditions = True

@@ -28,8 +28,10 @@ def sweep_bucket(
 
 
 def _sweep_uploads(bucket: Bucket, not_after: datetime) -> Iterator[int | None]:
-    """Bytes freed by each unfinished upload in parts, None where one is kept."""
+    """Bytes freed by each unfinished upload of a content in parts, None where one is kept."""
     for upload in bucket.uploads(bucket.options.key("")):
+        if bucket.options.content_of(upload.key) is None:
+            continue  # of somebody else who uses the bucket
         if bucket.is_own_upload(upload) or upload.begun > not_after:
             yield None
             continue
