@@ -103,11 +103,21 @@ def _listen(prefix: str, path: str | None) -> ResponseReturnValue:
     if is_staying:
         _converse(service, listener, socket, kept)
     else:
-        # Not a daemon: a process that ends waits until the other side was told.
-        threading.Thread(
-            target=_converse, args=(service, listener, socket, kept), name="block socket", daemon=False
-        ).start()
+        _converse_elsewhere(service, listener, socket, kept)
     return UsedConnection(socket)
+
+
+def _converse_elsewhere(service: BlockService, listener: Listener, socket: Any, kept: ExitStack) -> None:
+    """Go on in another thread; no daemon, so that a process that ends waits until the other side was told."""
+    thread = threading.Thread(
+        target=_converse, args=(service, listener, socket, kept), name="block socket", daemon=False
+    )
+    try:
+        thread.start()
+    except RuntimeError:  # there are too many
+        with kept:
+            cut_socket(socket)
+        raise
 
 
 def _no_socket() -> ResponseReturnValue:
@@ -133,12 +143,14 @@ def _converse(service: BlockService, listener: Listener, socket: Any, kept: Exit
 
     with kept:
         socket.input_buffer = _Nowhere()
-        with suppress(ConnectionClosed, OSError):  # the other side has left
-            end = _tell(listener, socket, service.events.figures)
-            socket.close(end.code, end.reason)
-            end_socket(socket)
-            socket.thread.join(_HANG_UP_SECONDS)
-        cut_socket(socket)
+        try:
+            with suppress(ConnectionClosed, OSError):  # the other side has left
+                end = _tell(listener, socket, service.events.figures)
+                socket.close(end.code, end.reason)
+                end_socket(socket)
+                socket.thread.join(_HANG_UP_SECONDS)
+        finally:
+            cut_socket(socket)
 
 
 def _tell(listener: Listener, socket: Any, figures: EventFigures) -> End:

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,6 +23,7 @@ from meteorpi_db.blocks.event_log import EventLog
 from meteorpi_db.blocks.tables import block_event
 from meteorpi_db.testing.processes import free_port, wait_until
 from meteorpi_server import MeteorApp, block_api, websockets
+from meteorpi_server.block_api import sockets
 from meteorpi_server.block_api.service import BlockService
 from meteorpi_server.block_events import EventHub, HubLimits, LocalBroker
 from meteorpi_server.settings import Settings
@@ -311,6 +313,34 @@ def test_sockets_leave_the_threads_of_our_own_server_alone(
         node.meteor_app.stopping.ask()
         assert {socket.end() for socket in sockets} == {(1001, "this server stops")}
     node.wait_until_empty()
+
+
+class _NoThread(threading.Thread):
+    """As where there are too many."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.contract("K-155")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("failure", ["thread", "telling"])
+def test_a_socket_that_cannot_be_served_is_cut(
+    unserved: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    if failure == "thread":
+        monkeypatch.setattr(sockets, "threading", SimpleNamespace(Thread=_NoThread))
+    else:
+        monkeypatch.setattr(sockets, "_tell", fail)
+    node = unserved()
+    with ExitStack() as stack:
+        standalone(node, stack)
+        with node.socket() as socket, pytest.raises(ClosedError):
+            socket.said()
+        node.wait_until_empty()
 
 
 @pytest.mark.contract("I-07")
