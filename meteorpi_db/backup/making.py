@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from meteorpi_db.backup.repository import Repository
 from meteorpi_db.backup.shape import describe_table
 from meteorpi_db.blocks.holding import held
 from meteorpi_db.connections import Transactions
-from meteorpi_db.filestore import FileStore, LocalFileStore
+from meteorpi_db.filestore import FallbackFileStore, FileStore, LocalFileStore
 from meteorpi_db.migrations import SCHEMA
 from meteorpi_model.errors import BackupDamagedError, ConfigurationError, InvalidDocumentError
 from meteorpi_model.values import utc_datetime_to_milliseconds
@@ -135,8 +135,20 @@ def back_up(
 
 
 def _refuse_inside(store: FileStore, repository: Repository) -> None:
-    if isinstance(store, LocalFileStore) and repository.path.resolve().is_relative_to(store.root.resolve()):
-        raise InvalidDocumentError("a backup inside the file store would be lost with it: name another place")
+    for root in _roots_of(store):
+        if repository.path.resolve().is_relative_to(root.resolve()):
+            raise InvalidDocumentError(
+                "a backup inside the file store would be lost with it: name another place"
+            )
+
+
+def _roots_of(store: FileStore) -> Iterator[Path]:
+    """The directories of a store, which may be several."""
+    if isinstance(store, FallbackFileStore):
+        yield from _roots_of(store.primary)
+        yield from _roots_of(store.fallback)
+    elif isinstance(store, LocalFileStore):
+        yield store.root
 
 
 def _fill(

@@ -15,6 +15,7 @@ from meteorpi_db.filestore import open_file_store
 from meteorpi_db.integrity import VerifyPlan
 from meteorpi_db.sweeping import ORPHAN_GRACE
 from meteorpi_model import now
+from meteorpi_model.errors import InvalidDocumentError
 from meteorpi_server import MeteorApp, block_api
 from meteorpi_server.settings import Settings
 from tests.blocks.making import StoredBlocks
@@ -141,3 +142,11 @@ def test_starting_over_empties_both(tmp_path: Path, open_node: OpenNode) -> None
     db.clear_database()
 
     assert ids_in(tmp_path / "node") == ids_in(tmp_path / "blocks") == []
+
+
+@pytest.mark.parametrize("place", ["node", "blocks"])
+def test_a_backup_inside_either_store_is_refused(tmp_path: Path, open_node: OpenNode, place: str) -> None:
+    node = open_node()
+
+    with pytest.raises(InvalidDocumentError, match="inside the file store"):
+        node.backup_to(tmp_path / place / "backups")
