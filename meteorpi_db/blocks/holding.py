@@ -27,6 +27,9 @@ _SECONDS: Final = 3600.0
 
 _RENEWED_SECONDS: Final = 600.0
 
+_LEFT_MILLISECONDS: Final = 24 * 3600 * 1000
+"""A hold that ended so long ago is of a process that was killed, and none that prolongs it late."""
+
 
 @contextmanager
 def held(transactions: Transactions, now: datetime) -> Iterator[Callable[[], None]]:
@@ -58,8 +61,16 @@ class _Hold:
         self._name = f"{HOLD_PREFIX}{uuid4().hex}"
         self._begun, self._begun_at = time.monotonic(), now
         self._due = self._begun + _RENEWED_SECONDS
+        transactions.write(self._begin)
+
+    def _begin(self, connection: Connection) -> None:
+        is_left = (
+            lease.c.name.startswith(HOLD_PREFIX),
+            lease.c.expires_at <= self._begun_at - _LEFT_MILLISECONDS,
+        )
+        connection.execute(delete(lease).where(*is_left))
         values = {"name": self._name, "owner": "backup", "expires_at": self._end()}
-        transactions.write(lambda connection: connection.execute(insert(lease).values(values)))
+        connection.execute(insert(lease).values(values))
 
     def _end(self) -> int:
         return self._begun_at + int((time.monotonic() - self._begun + _SECONDS) * 1000)

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 
 from meteorpi_db.blocks import contents, events, prefixes
 from meteorpi_db.blocks.changes import Terms, require_removable
-from meteorpi_db.blocks.rows import find_prefix
 from meteorpi_db.blocks.tables import block_event, block_object, block_prefix
 from meteorpi_model.errors import NotFoundError
 
@@ -67,9 +66,10 @@ def leaving(connection: Connection, now: int) -> list[str]:
 
 def remove_some(connection: Connection, name: str, now: int, limit: int = OBJECTS_AT_ONCE) -> Removed:
     """Remove up to `limit` objects below a prefix that is being removed; at last the prefix itself."""
-    if find_prefix(connection, name) is None:
+    try:
+        turn = prefixes.take_turn(connection, name)
+    except NotFoundError:  # somebody else has come to the end of it, perhaps while this waited
         return Removed(events=[], is_over=True)
-    turn = prefixes.take_turn(connection, name)
     if not turn.prefix.is_leaving:
         return Removed(events=[], is_over=True)
     ordered = select(_OBJECT.c.path, _OBJECT.c.content_id, _OBJECT.c.size_bytes).where(

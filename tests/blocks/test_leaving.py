@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import Connection
 
 from meteorpi_db.blocks import changes, events, leaving, prefixes, rows
 from meteorpi_db.blocks.register import BlockRegister
+from meteorpi_db.blocks.tables import block_prefix
 from meteorpi_model import milliseconds_to_utc_datetime
 from meteorpi_model.errors import NotAllowedError, NotFoundError
 from tests.blocks.making import ACCOUNT, NOW, OTHER, PREFIX, Blocks
@@ -91,6 +93,22 @@ def test_what_has_to_stay_stays(open_blocks: Callable[..., Blocks], blocks: Bloc
     with pytest.raises(NotAllowedError):
         begin(blocks, "theirs")
     assert blocks.find("a") is not None
+
+
+@pytest.mark.engines("sqlite")
+def test_two_may_come_to_the_end_of_a_removal_at_once(
+    blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(blocks)
+    take = prefixes._take_account_turn
+
+    def wait_too_long(connection: Connection, account_id: str) -> None:
+        take(connection, account_id)
+        connection.execute(block_prefix.delete())  # as the other one has
+
+    monkeypatch.setattr(prefixes, "_take_account_turn", wait_too_long)
+
+    assert step(blocks) == leaving.Removed(events=[], is_over=True)
 
 
 @pytest.mark.contract("A.5/ownerless")

@@ -17,6 +17,7 @@ from meteorpi_db.blocks.recounting import recount
 from meteorpi_db.blocks.sweeping import READERS_GRACE
 from meteorpi_db.blocks.tables import block_account, block_content, block_object, block_prefix
 from meteorpi_db.sweeping import ORPHAN_GRACE
+from meteorpi_db.tables import lease
 from meteorpi_model import now, utc_datetime_to_milliseconds
 from meteorpi_model.errors import UnavailableError
 from tests.blocks.making import ACCOUNT, PREFIX, StoredBlocks
@@ -231,6 +232,12 @@ def test_hold_of_a_killed_backup_ends_by_itself(
     clock.time += timedelta(minutes=11)
 
     assert db.sweep_contents().released == 1
+
+    clock.time += timedelta(days=1)
+    with holding.held(db.transactions, clock.time):
+        pass
+    with db.transactions.reading() as connection:
+        assert connection.execute(select(lease.c.name)).all() == []
 
 
 @pytest.mark.contract("B.6/recount", "K-214", "K-503/recount")
