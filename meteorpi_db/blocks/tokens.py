@@ -105,6 +105,11 @@ def revoke(connection: Connection, account_id: str, name: str) -> None:
         raise NotFoundError(f"the account has no token called {name!r}")
 
 
+def revoke_all(connection: Connection, account_id: str) -> None:
+    """Remove all tokens of an account, which may have none."""
+    connection.execute(delete(_TOKEN).where(_TOKEN.c.account_id == account_id))
+
+
 def _token_from(row: Row[Any]) -> BlockToken:
     return BlockToken(
         account_id=row.account_id,

@@ -7,12 +7,16 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from meteorpi_db import limits
 from meteorpi_db.accounts import audit, throttle, tokens, users
 from meteorpi_db.accounts.audit import AuditEntry
 from meteorpi_db.accounts.passwords import PasswordChecker, hash_password, is_first_generation
 from meteorpi_db.accounts.tokens import ApiToken
 from meteorpi_db.accounts.users import Account, Outcome
+from meteorpi_db.blocks import tokens as block_tokens
+from meteorpi_db.blocks.directory import LOCAL, stored_id
 from meteorpi_db.facade.base import FacadePart
 from meteorpi_model import User
 from meteorpi_model.errors import ConflictError, NotAllowedError, NotAuthenticatedError
@@ -130,12 +134,19 @@ class AccountMethods(FacadePart):
         self.transactions.write(lambda connection: users.set_roles(connection, masks))
 
     def delete_user(self, user_id: str, keep_administrator: bool = True) -> None:
-        """Delete an account with its tokens; unknown: nothing happens.
+        """Delete an account with its tokens, those for blocks too; unknown: nothing happens.
+
+        Prefixes and objects of blocks stay.
 
         Raises:
             ConflictError: nobody would be left to administrate, and `keep_administrator` forbids that.
         """
-        self.transactions.write(lambda c: users.delete_user(c, user_id, keep_administrator))
+
+        def operation(connection: Connection) -> None:
+            if users.delete_user(connection, user_id, keep_administrator):
+                block_tokens.revoke_all(connection, stored_id(LOCAL, user_id))
+
+        self.transactions.write(operation)
 
     def set_user_enabled(self, user_id: str, is_enabled: bool, actor: str | None = None) -> None:
         """Enable an account, or disable it: then it can do nothing, whatever its roles and tokens (B-49).

@@ -52,6 +52,20 @@ def test_tokens_limits_and_prefixes_on_every_engine(db: MeteorDatabase) -> None:
     assert BlockDirectory(db).account_of_token(secret, None) is None
 
 
+def test_tokens_go_with_the_user_and_do_not_come_back_with_the_name(db: MeteorDatabase) -> None:
+    administration = BlockAdministration(db.transactions, db.clock)
+    add_users(db, "anna", "bert")
+    gone = administration.add_token(ACCOUNT, "laptop", None)
+    kept = administration.add_token("local:bert", "laptop", None)
+
+    db.delete_user("anna", keep_administrator=False)
+    add_users(db, "anna")
+
+    directory = BlockDirectory(db)
+    assert directory.account_of_token(gone, None) is None
+    assert directory.account_of_token(kept, None) is not None
+
+
 @pytest.mark.contract("K-503")
 def test_accounts_are_named_as_people_name_them() -> None:
     names = [account_named(name) for name in ("anna", "local:anna", "remote:5", "other:anna")]
