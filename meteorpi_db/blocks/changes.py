@@ -99,7 +99,8 @@ def require_upload(
     Raises:
         NotFoundError, NotAllowedError, PreconditionFailedError, QuotaReachedError: as for the upload itself.
     """
-    growth = require_growth(connection, upload, size or 0, terms, now)
+    turn = _turn(connection, upload.prefix, terms)
+    growth = _require_fit(connection, turn, upload, size or 0, terms, now, is_all=size is not None)
     if upload.upload_id:
         reservations.reserve(
             connection,
@@ -118,7 +119,8 @@ def require_growth(connection: Connection, upload: Upload, size: int, terms: Ter
 
     Raises as :func:`require_upload`.
     """
-    return _require_fit(connection, _turn(connection, upload.prefix, terms), upload, size, terms, now)
+    turn = _turn(connection, upload.prefix, terms)
+    return _require_fit(connection, turn, upload, size, terms, now, is_all=False)
 
 
 def require_likely(connection: Connection, upload: Upload, size: int, terms: Terms, now: int) -> None:
@@ -127,14 +129,16 @@ def require_likely(connection: Connection, upload: Upload, size: int, terms: Ter
     Raises as :func:`require_upload`.
     """
     turn = _checked(prefixes.look_at(connection, upload.prefix), terms)
-    _require_fit(connection, turn, upload, size, terms, now)
+    _require_fit(connection, turn, upload, size, terms, now, is_all=True)
 
 
 def _require_fit(
-    connection: Connection, turn: Turn, upload: Upload, size: int, terms: Terms, now: int
+    connection: Connection, turn: Turn, upload: Upload, size: int, terms: Terms, now: int, *, is_all: bool
 ) -> int:
     old = find_object(connection, upload.prefix, upload.path)
     upload.demands.check(None if old is None else old.sha256)
+    if is_all and old is not None and old.size != size:  # the same bytes may come again, but these are others
+        _require_changeable(turn, old, terms, now)
     _require_room(connection, turn, upload, old, size, terms, now)
     return max(0, size - (0 if old is None else old.size))
 

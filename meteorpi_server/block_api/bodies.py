@@ -60,7 +60,7 @@ def incoming_body(request: Request, most_bytes: int, read_bytes: int = _READ_BYT
     """
     request.max_content_length = most_bytes + 1  # the limit is inclusive, the framework's is not for chunks
     is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    if is_chunked and "Content-Length" in request.headers:
+    if is_chunked and request.headers.get("Content-Length"):  # servers may say nothing by an empty one
         raise InvalidDocumentError("a body in chunks has no Content-Length")
     size = None if is_chunked else _announced_size(request)
     if is_chunked and not request.environ.get("wsgi.input_terminated"):
@@ -73,7 +73,7 @@ def incoming_body(request: Request, most_bytes: int, read_bytes: int = _READ_BYT
 
 
 def _announced_size(request: Request) -> int:
-    text = request.headers.get("Content-Length", "0").strip()
+    text = request.headers.get("Content-Length", "").strip() or "0"
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise InvalidDocumentError("Content-Length is not a number")
     return int(text)

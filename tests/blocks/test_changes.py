@@ -284,7 +284,7 @@ def test_released_contents_wait_for_their_removal(blocks: Blocks) -> None:
     assert held_later == {new}
 
 
-@pytest.mark.contract("K-123")
+@pytest.mark.contract("K-122")
 def test_an_upload_is_refused_before_its_bytes_come(blocks: Blocks) -> None:
     blocks.store("a", b"1")
     nowhere = Upload(prefix="nobodys", path="a")
