@@ -11,13 +11,24 @@ from sqlalchemy import update
 
 from meteorpi_db import MeteorDatabase
 from meteorpi_db.blocks import traffic
+from meteorpi_db.blocks.directory import BlockDirectory
 from meteorpi_db.blocks.tables import block_content
-from meteorpi_model.errors import ConfigurationError, NotFoundError, UnavailableError
+from meteorpi_model.errors import (
+    AccountingUnavailableError,
+    ConfigurationError,
+    NotFoundError,
+    UnavailableError,
+)
+from meteorpi_server import MeteorApp, block_api
+from meteorpi_server.block_accounts import Caller, Limits
+from meteorpi_server.block_accounts.base import NOBODY
+from meteorpi_server.block_accounts.local import LocalAccounts
 from meteorpi_server.block_api.signed_links import LinkSigner
 from meteorpi_server.block_api.slow_reading import SlowReading
 from meteorpi_server.content import Chunks
+from meteorpi_server.settings import Settings
 from tests.blocks.signed_in import add_users, signed_in
-from tests.blocks.test_routes import CONTENT, FILES, TAG, make_app, put
+from tests.blocks.test_routes import CONTENT, FILES, TAG, Client, make_app, put
 
 pytestmark = pytest.mark.engines("sqlite")
 KEY, OLD_KEY = "k" * 16, "o" * 16
@@ -43,6 +54,30 @@ def link_to(client: FlaskClient, name: str, query: str = "link=60", user: str = 
     assert reply.json is not None
     assert reply.headers["Location"] == reply.json["link"]
     return str(reply.json["link"])
+
+
+class _InTheDark(LocalAccounts):
+    """Knows who calls, and cannot say what others may use."""
+
+    def limits_of(self, account_id: str, caller: Caller = NOBODY) -> Limits:
+        raise AccountingUnavailableError("nobody can say now", retry_after_seconds=5)
+
+
+@pytest.mark.contract("K-205", "KD-09")
+def test_reads_go_on_and_are_counted_while_nobody_knows_what_may_be_read(db: MeteorDatabase) -> None:
+    add_users(db, "anna")
+    meteor_app = MeteorApp(db, Settings())
+    block_api.add_routes(meteor_app, accounts=_InTheDark(BlockDirectory(db, 1 << 30, 0)))
+    meteor_app.app.test_client_class = Client
+    client = meteor_app.app.test_client()
+    prefix = prefix_of(client)
+
+    reads = [client.get(f"{FILES}/{prefix}/a") for _ in range(2)]
+
+    assert [reply.data for reply in reads] == [CONTENT, CONTENT]
+    quota = client.get("/api/v0/quota", headers=signed_in("anna")).json
+    assert quota is not None
+    assert quota["traffic"] == 2 * len(CONTENT)
 
 
 @pytest.mark.contract("K-139", "K-207")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +114,30 @@ def test_an_object_comes_and_goes(client: FlaskClient, prefix: str) -> None:
     assert found.headers["Cache-Control"] == "private, no-transform"
     assert (known.status_code, known.data, known.headers["ETag"]) == (304, b"", TAG)
     assert [removed.status_code, again.status_code, missing.status_code] == [204, 204, 404]
+
+
+@pytest.mark.contract("K-101")
+def test_attaching_starts_and_opens_nothing(
+    db: MeteorDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("something was started, or opened")
+
+    for name in ("bind", "connect"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    remote = {"block_accounts": "remote", "block_accounting_url": "http://127.0.0.1:1"}
+
+    make_app(
+        db,
+        **remote,
+        block_accounting_secret="nobody guesses it",
+        block_events="database",
+        block_metrics_port=1,
+        metrics_dir=str(tmp_path / "figures"),
+    )
+
+    assert not (tmp_path / "figures").exists()
 
 
 @pytest.mark.contract("K-111", "KD-11")
