@@ -17,6 +17,9 @@ MOST_ENTRIES: Final = 1000
 _BEHIND: Final = "\x7f"
 """Behind every character that a path may have."""
 
+_ROWS_WITH_FOLDERS: Final = 50
+"""Read at once where most of them may be in one folder, of which one is enough."""
+
 _OBJECT = block_object
 
 
@@ -58,8 +61,9 @@ def list_page(
     """
     page = Page()
     cursor = after + _BEHIND if delimiter and after.endswith(delimiter) else after
+    at_once = min(limit + 1, _ROWS_WITH_FOLDERS) if delimiter else limit + 1
     while True:
-        rows = _rows_after(connection, prefix, start, cursor, limit + 1)
+        rows = _rows_after(connection, prefix, start, cursor, at_once)
         for row in rows:
             if row.path <= cursor:  # in the folder that came last
                 continue
@@ -67,7 +71,7 @@ def list_page(
                 page.next_after = _last_of(page)
                 return page
             cursor = _enter(page, row, start, delimiter)
-        if len(rows) <= limit:
+        if len(rows) < at_once:
             return page
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection, Row, insert
 
+from meteorpi_db.blocks import changes, listing
+from meteorpi_db.blocks.changes import Upload
 from meteorpi_db.blocks.listing import list_page
-from tests.blocks.making import PREFIX, Blocks
+from meteorpi_db.blocks.rows import ObjectRow, object_from
+from meteorpi_db.blocks.tables import block_object
+from tests.blocks.making import NOW, PREFIX, Blocks, facts_of
 
 SEGMENT = st.text("ab-.~0", min_size=1, max_size=2).filter(lambda text: text not in (".", ".."))
 PATHS = st.sets(st.lists(SEGMENT, min_size=1, max_size=3).map("/".join), max_size=12)
@@ -93,3 +100,35 @@ def test_nothing_is_missing_or_twice_while_others_change(blocks: Blocks) -> None
 
 def test_an_empty_prefix_is_an_empty_list(blocks: Blocks) -> None:
     assert listed(blocks, 5) == ([], [])
+
+
+@pytest.mark.contract("K-130", "I-05")
+@pytest.mark.engines("sqlite")
+def test_a_folder_costs_no_more_for_all_that_is_in_it(
+    blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [f"{folder}/{number:03}" for folder in "ac" for number in range(130)]
+    paths += [f"b-{number:03}" for number in range(130)]
+
+    def add(connection: Connection) -> None:
+        stored = changes.store(
+            connection, Upload(prefix=PREFIX, path="zz"), uuid4(), facts_of(b"1"), blocks.terms, NOW
+        )
+        same = {"content_id": stored.row.content_id, "size_bytes": 1, "sha256": stored.row.sha256}
+        rest = {"media_type": "text/plain", "version": 1, "created_at": NOW, "modified_at": NOW}
+        rows = [{"prefix": PREFIX, "path": path, **same, **rest} for path in paths]
+        connection.execute(insert(block_object), rows)
+
+    blocks.transactions.write(add)
+    read: list[ObjectRow] = []
+
+    def note(row: Row[Any]) -> ObjectRow:
+        read.append(object_from(row))
+        return read[-1]
+
+    monkeypatch.setattr(listing, "object_from", note)
+
+    assert listed(blocks, 1000, delimiter="/") == expected([*paths, "zz"], "", "/")
+    assert len(read) < len(paths)
+    assert listed(blocks, 60, delimiter="/") == expected([*paths, "zz"], "", "/")
+    assert listed(blocks, 60) == ([*sorted(paths), "zz"], [])
