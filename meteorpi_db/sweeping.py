@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from meteorpi_db.blocks.sweeping import oldest_upload, sweep_released, sweep_uploads
+from meteorpi_db.blocks.sweeping import READERS_GRACE, oldest_upload, sweep_released, sweep_uploads
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore.base import PARTS_SECONDS
 from meteorpi_db.filestore.pacing import Pace, StoppedError
@@ -82,6 +82,7 @@ class Sweeper:
         grace: age from which a content without record is left over.
         dry_run: remove nothing.
         pace: can end the work.
+        readers_grace: what blocks have released later than so long ago stays.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Sweeper:
         grace: timedelta = ORPHAN_GRACE,
         dry_run: bool = False,
         pace: Pace | None = None,
+        readers_grace: timedelta = READERS_GRACE,
     ) -> None:
         self._transactions = transactions
         self._store = place.store
@@ -101,13 +103,14 @@ class Sweeper:
         self._blocks = place.blocks
         self._dry_run = dry_run
         self._pace = pace or Pace()
+        self._readers_grace = readers_grace
 
     def run(self) -> SweptReport:
         """Look at every content, and remove what is left over."""
         report = SweptReport(is_dry_run=self._dry_run)
         if not self._dry_run:
             report.uploads = sweep_uploads(self._transactions, self._blocks, self._now)
-            report.released = sweep_released(self._transactions, self._blocks, self._now)
+            report.released = sweep_released(self._transactions, self._blocks, self._now, self._readers_grace)
         try:
             for content_id in self._unrecorded():
                 self._pace.take(0)

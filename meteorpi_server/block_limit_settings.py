@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from meteorpi_db.blocks.sweeping import READERS_GRACE
 from meteorpi_server.block_settings import BlockSettings
 from meteorpi_server.declarations import setting
 
@@ -53,3 +55,12 @@ class BlockLimitSettings(BlockSettings):
     block_accounting_routes: bool = setting(
         False, "answer other servers about accounts that show block_accounting_secret"
     )
+
+    @property
+    def block_readers_grace(self) -> timedelta:
+        """For how long bytes that no object has any more stay, since somebody may be about to read them.
+
+        That is who waits for a turn, and who was given the address of the bytes.
+        """
+        given = self.block_offload_seconds if self.block_offload == "redirect" else 0
+        return READERS_GRACE + timedelta(seconds=max(given, self.block_transfer_wait_seconds))

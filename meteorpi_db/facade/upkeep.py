@@ -16,6 +16,7 @@ from meteorpi_db.backup.making import BackupReport, Node, back_up
 from meteorpi_db.backup.repository import Repository
 from meteorpi_db.backup.targets import carry_key
 from meteorpi_db.blocks.recounting import Difference, recount
+from meteorpi_db.blocks.sweeping import READERS_GRACE
 from meteorpi_db.connections import open_database
 from meteorpi_db.dialects import refresh_statistics
 from meteorpi_db.exporting.secrets import SecretBox, default_key_file
@@ -117,7 +118,12 @@ class UpkeepMethods(FacadePart):
         return report
 
     def sweep_contents(
-        self, grace: timedelta = ORPHAN_GRACE, *, dry_run: bool = False, pace: Pace | None = None
+        self,
+        grace: timedelta = ORPHAN_GRACE,
+        *,
+        dry_run: bool = False,
+        pace: Pace | None = None,
+        readers_grace: timedelta = READERS_GRACE,
     ) -> SweptReport:
         """Remove contents without a record, and what dead writers left; see :mod:`meteorpi_db.sweeping`.
 
@@ -125,10 +131,19 @@ class UpkeepMethods(FacadePart):
             grace: age from which a content without record is left over.
             dry_run: remove nothing.
             pace: can end the work.
+            readers_grace: contents of blocks that were released later than so long ago stay.
         """
         report = SweptReport(is_dry_run=dry_run)
         for place in self.stores.places():
-            sweeper = Sweeper(self.transactions, place, self.clock(), grace=grace, dry_run=dry_run, pace=pace)
+            sweeper = Sweeper(
+                self.transactions,
+                place,
+                self.clock(),
+                grace=grace,
+                dry_run=dry_run,
+                pace=pace,
+                readers_grace=readers_grace,
+            )
             report = summed(report, sweeper.run())
             if report.is_interrupted:
                 break

@@ -181,7 +181,8 @@ class BlockService:
         """Remove the bytes of what was replaced or removed; forget uploads and events whose time is over."""
         self._log.forget_old()
         database, store, now = self._db.transactions, self.store, self._db.clock()
-        self.metrics.swept("contents", sweeping.sweep_released(database, store, now))
+        grace = self.settings.block_readers_grace
+        self.metrics.swept("contents", sweeping.sweep_released(database, store, now, grace))
         self.metrics.swept("uploads", sweeping.sweep_uploads(database, store, now))
         self.register.forget_passed(self.settings.block_traffic_keep_months)
 

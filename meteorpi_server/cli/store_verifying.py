@@ -88,7 +88,12 @@ def sweep(setup: Setup, output: Output, grace_hours: float, dry_run: bool) -> in
     resumable uploads of which nothing was heard for a day. What is in use stays, whatever its age.
     """
     with setup.open_database(create=False) as database, stop_on_signals() as stop:
-        report = database.sweep_contents(grace_hours * _HOUR, dry_run=dry_run, pace=Pace(None, stop))
+        report = database.sweep_contents(
+            grace_hours * _HOUR,
+            dry_run=dry_run,
+            pace=Pace(None, stop),
+            readers_grace=setup.settings.block_readers_grace,
+        )
     output.facts(report.as_dict())
     if report.is_interrupted:
         return EXIT_INTERRUPTED

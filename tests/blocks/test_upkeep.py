@@ -20,6 +20,9 @@ from meteorpi_db.sweeping import ORPHAN_GRACE
 from meteorpi_db.tables import lease
 from meteorpi_model import now, utc_datetime_to_milliseconds
 from meteorpi_model.errors import UnavailableError
+from meteorpi_server import MeteorApp, block_api
+from meteorpi_server.block_api.current import current_service
+from meteorpi_server.settings import Settings
 from tests.blocks.making import ACCOUNT, PREFIX, StoredBlocks
 from tests.conftest import OpenDatabase
 from tests.db.making import StandingClock, add_file, add_status, stored_ids
@@ -113,6 +116,32 @@ def test_released_contents_go_once_nobody_can_be_about_to_read_them(
         known = set(connection.execute(select(block_content.c.content_id)).scalars())
     assert not known & {first, second}
     assert db.sweep_contents().released == 0
+
+
+@pytest.mark.contract("K-138", "K-141")
+@pytest.mark.engines("sqlite")
+@pytest.mark.parametrize(("offload", "minutes"), [("none", 1.5), ("redirect", 6)])
+def test_released_content_stays_as_long_as_the_address_that_was_given(
+    db: MeteorDatabase, blocks: StoredBlocks, clock: StandingClock, offload: str, minutes: float
+) -> None:
+    settings = Settings(
+        block_offload=offload, block_accounts="dummy", block_dummy_token="word", block_insecure=True
+    )
+    meteor_app = MeteorApp(db, settings)
+    block_api.add_routes(meteor_app)
+    with meteor_app.app.test_request_context("/api/v0/info"):
+        service = current_service()
+    blocks.store("a", b"first")
+    blocks.remove("a")
+
+    clock.time += timedelta(minutes=minutes, seconds=-1)
+    service.keep_up()
+    assert db.sweep_contents(readers_grace=settings.block_readers_grace).released == 0
+    assert len(stored_ids(db)) == 1
+    clock.time += timedelta(seconds=2)
+    service.keep_up()
+
+    assert stored_ids(db) == set()
 
 
 @pytest.mark.engines("sqlite")
