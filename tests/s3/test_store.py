@@ -214,6 +214,31 @@ def test_stores_share_a_bucket_under_prefixes_and_with_others(options: S3Options
     assert {"a/readme.txt", *(f"upload {key}" for key in theirs)} <= set(keys(first))
 
 
+@pytest.mark.contract("S-131")
+@pytest.mark.parametrize("checksums", ["when_required", "when_supported"])
+def test_bytes_go_with_their_md5_and_with_checksums_only_when_asked_for(
+    moto_server: ObjectServer, checksums: str
+) -> None:
+    options = moto_server.options(moto_server.make_bucket(), checksums=checksums, **SMALL_PARTS)
+    store, small, large = S3FileStore(options), uuid4(), uuid4()
+    seen: list[tuple[str, set[str]]] = []
+
+    def note(request: Any, **_: object) -> None:
+        seen.append((request.method, {name.lower() for name in request.headers}))
+
+    store._bucket._connected().meta.events.register("before-send.s3", note)
+    store.put(small, [CONTENT])
+    store.put(large, [TWO_PARTS])
+    assert read(store, small) == CONTENT
+
+    written = [names for method, names in seen if method == "PUT"]
+    has_checksums = any(
+        name.startswith(("x-amz-checksum", "x-amz-trailer")) for _, its in seen for name in its
+    )
+    assert all("content-md5" in names for names in written)
+    assert has_checksums == (checksums == "when_supported")
+
+
 @pytest.mark.contract("S-134", "S-104")
 def test_writers_of_different_processes_are_kept_apart_by_the_service(
     object_server: ObjectServer, options: S3Options
