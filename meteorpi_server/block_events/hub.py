@@ -193,13 +193,12 @@ class EventHub:
         number: int | None = None
         while True:
             with self._changed:
-                if number is not None:
-                    self._feeds.setdefault(listener.prefix, _Feed(number))
-                if (feed := self._feeds.get(listener.prefix)) is not None:
+                if number is not None or listener.prefix in self._feeds:
+                    self._ensure_thread()  # first: where it cannot be begun nobody is left behind
+                    feed = self._feeds.setdefault(listener.prefix, _Feed(number or 0))
                     listener.join_at(feed.position)
                     feed.listeners.add(listener)
                     self._woken.add(listener.prefix)  # for what happened since the number was read
-                    self._ensure_thread()
                     self._changed.notify_all()
                     return
             number = self._log.last_number(listener.prefix)
@@ -208,8 +207,9 @@ class EventHub:
         if self._thread is None or not self._thread.is_alive():
             self.broker.listen(self.wake)
             self._looked_at = self._monotonic()
-            self._thread = threading.Thread(target=self._run, name="block events", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="block events", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         while (prefixes := self._next_work()) is not None:

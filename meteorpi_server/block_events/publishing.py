@@ -43,8 +43,9 @@ class Publisher:
             if len(self._waiting) < MOST_WAITING:
                 self._waiting[prefix] = None
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="block events out", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="block events out", daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify_all()
 
     def close(self) -> None:

@@ -319,7 +319,7 @@ class _Telling(LocalBroker):
         self._publisher.add(prefix)
 
 
-@pytest.mark.contract("K-152", "KD-16")
+@pytest.mark.contract("K-152", "K-155", "KD-16")
 def test_a_change_is_announced_where_no_thread_can_be_begun(
     log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +329,9 @@ def test_a_change_is_announced_where_no_thread_can_be_begun(
     with closing(EventHub(log, _Telling())) as hub:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         hub.announce(PREFIX)
+        with pytest.raises(RuntimeError):
+            hub.join(PREFIX, None, "a")
         monkeypatch.undo()
 
         assert hub.figures.counted().published == 1
+        assert not hub.is_listened_to
