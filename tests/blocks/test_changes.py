@@ -299,7 +299,7 @@ def test_an_upload_is_refused_before_its_bytes_come(blocks: Blocks) -> None:
         announce(there)
 
 
-@pytest.mark.contract("K-405", "S-150")
+@pytest.mark.contract("K-405")
 def test_who_gives_an_upload_up_waits_for_the_transaction_whose_answer_was_lost(blocks: Blocks) -> None:
     """A database server may still be at it when the connection is gone: the content is needed then."""
     register = BlockRegister(blocks.transactions, lambda: milliseconds_to_utc_datetime(NOW))
