@@ -6,6 +6,7 @@ Without a hold the backup would have neither.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,14 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Executable, delete, insert, select, update
 
 from meteorpi_db.connections import Transactions
 from meteorpi_db.tables import lease
 from meteorpi_model import utc_datetime_to_milliseconds
+from meteorpi_model.errors import UnavailableError
+
+logger = logging.getLogger("meteorpi.db.blocks")
 
 HOLD_PREFIX: Final = "block contents "
 """Names of holds in the table of leases begin so."""
@@ -79,8 +83,14 @@ class _Hold:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _RENEWED_SECONDS
-        statement = update(lease).where(lease.c.name == self._name).values(expires_at=self._end())
-        self._transactions.write(lambda connection: connection.execute(statement))
+        self._change(update(lease).where(lease.c.name == self._name).values(expires_at=self._end()))
 
     def end(self) -> None:
-        self._transactions.write(lambda c: c.execute(delete(lease).where(lease.c.name == self._name)))
+        self._change(delete(lease).where(lease.c.name == self._name))
+
+    def _change(self, statement: Executable) -> None:
+        """A database that is away for a while ends no backup: the hold has an hour, and ends by itself."""
+        try:
+            self._transactions.write(lambda connection: connection.execute(statement))
+        except UnavailableError as error:
+            logger.warning("hold on contents of blocks stays as it is reason=%s", error)

@@ -269,6 +269,23 @@ def test_hold_of_a_killed_backup_ends_by_itself(
         assert connection.execute(select(lease.c.name)).all() == []
 
 
+@pytest.mark.engines("sqlite")
+def test_database_that_is_away_for_a_while_ends_no_backup(
+    db: MeteorDatabase, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "_RENEWED_SECONDS", 0.0)
+
+    def refuse(operation: object) -> None:
+        raise UnavailableError("the database does not answer")
+
+    with holding.held(db.transactions, clock.time) as prolong:
+        monkeypatch.setattr(db.transactions, "write", refuse)
+        prolong()
+
+    with db.transactions.reading() as connection:
+        assert holding.is_held(connection, utc_datetime_to_milliseconds(clock.time))
+
+
 @pytest.mark.contract("B.6/recount", "K-214", "K-503/recount")
 def test_counters_that_are_wrong_are_named_and_set_right(db: MeteorDatabase, blocks: StoredBlocks) -> None:
     blocks.store("a", b"12345")
