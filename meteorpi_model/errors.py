@@ -152,7 +152,7 @@ class IncompleteBodyError(DigestMismatchError):
 
 
 class ChecksumMismatchError(DigestMismatchError):
-    """The bytes of one request of an upload do not have their checksum; they were discarded, and no others."""
+    """The bytes of one request of an upload do not have their checksum; no others were discarded."""
 
     code = "checksum-mismatch"
 
