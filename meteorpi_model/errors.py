@@ -152,7 +152,7 @@ class IncompleteBodyError(DigestMismatchError):
 
 
 class ChecksumMismatchError(DigestMismatchError):
-    """The bytes of one request of an upload do not have their checksum; no others were discarded."""
+    """The bytes of one request of an upload do not have their checksum; they alone were discarded."""
 
     code = "checksum-mismatch"
 
