@@ -192,7 +192,7 @@ class Files:
         from stream_zip import NO_COMPRESSION_64, stream_zip
 
         modified = datetime.fromtimestamp(MTIME, UTC)
-        return stream_zip(
+        found: Iterable[bytes] = stream_zip(
             (
                 entry.name,
                 modified,
@@ -202,6 +202,7 @@ class Files:
             )
             for entry in self.paths.entries
         )
+        return found
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:
