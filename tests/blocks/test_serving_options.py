@@ -73,40 +73,10 @@ def changed(loaded: Loaded) -> dict[str, Any]:
     return {name: now[name] for name in now if now[name] != before[name]}
 
 
-@pytest.mark.contract(
-    "K-500",
-    "A.13/accounting-host",
-    "A.13/address",
-    "A.13/port",
-    "A.13/apisecret",
-    "A.13/asyncio",
-    "A.13/debug",
-    "A.13/dummy",
-    "A.13/dummy-auth",
-    "A.13/dummy-cache",
-    "A.13/dummy-log",
-    "A.13/local-storage",
-    "A.13/logging-config",
-    "A.13/max-body-size",
-    "A.13/prometheus-port",
-    "A.13/psql-dsn",
-    "A.13/redis-host",
-    "A.13/redis-port",
-    "A.13/s3-bucket",
-    "A.13/transfers",
-    "A.13/logging",
-    "A.13/log-to-stderr",
-    "A.13/log-file",
-    "A.13/names",
-    "A.13/environment",
-    "issue-5.4",
-)
+@pytest.mark.contract("K-500", "A.13/names", "A.13/environment", "issue-5.4")
 def test_every_option_and_variable_of_the_predecessor_is_known() -> None:
     assert set(OPTIONS) == PREDECESSORS
     assert set(VARIABLES) == {*CONTAINERS, "BLOCK_PROMETHEUS_PORT"}
-
-
-OF_SETTINGS = sorted(PREDECESSORS - {name for name in PREDECESSORS if name.startswith("log-")})
 
 
 @pytest.mark.contract(
@@ -134,8 +104,6 @@ OF_SETTINGS = sorted(PREDECESSORS - {name for name in PREDECESSORS if name.start
     "A.13/s3-bucket",
     "A.13/transfers",
     "A.13/logging",
-    "A.13/log-to-stderr",
-    "A.13/log-file",
 )
 @pytest.mark.parametrize(
     ("arguments", "expected"),
