@@ -23,7 +23,9 @@ class BlockSettings(ArchiveSettings):
         "", "what the accounting server knows this node by", is_secret=True
     )
     block_dummy_token: str = setting("", "the word of dummy accounts", is_secret=True)
-    block_insecure: bool = setting(False, "allow dummy accounts, with which everybody may write everywhere")
+    block_insecure: bool = setting(
+        False, "allow dummy accounts, with which everybody may write everywhere, and objects in memory"
+    )
     block_cache: str = setting(
         "memory",
         "where answers of the accounting server are kept: memory, or redis://host:port/0",

@@ -9,7 +9,6 @@ Source: K-401 and K-405 of the storage contract.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from meteorpi_db.blocks.rows import ObjectRow
 from meteorpi_db.blocks.tables import block_account, block_object
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import ContentFacts, FileStore
+from meteorpi_db.filestore.copying import sha256_of
 from meteorpi_db.filestore.pacing import Pace, StoppedError
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import (
@@ -205,10 +205,7 @@ class AncestorImport:
             return False
         if found.size != row.size:
             return True
-        digest = hashlib.sha256()
-        for chunk in self._pace.through(objects.reading(found.key)):
-            digest.update(chunk)
-        return digest.hexdigest() != row.sha256
+        return sha256_of(self._pace.through(objects.reading(found.key))) != row.sha256
 
     def _copy(self, objects: SourceObjects, found: SourceObject, upload: Upload) -> bool:
         content_id = uuid4()

@@ -22,8 +22,8 @@ from meteorpi_db.blocks import contents, uploads
 from meteorpi_db.blocks.changes import Stored, Terms
 from meteorpi_db.blocks.gathering import Checksum, gathered, proved
 from meteorpi_db.blocks.prefixes import ensure_ownerless
-from meteorpi_db.blocks.upload_locks import RETRY_SECONDS, HeldLock, Patience, UploadLocks
-from meteorpi_db.blocks.uploads import Plan, UploadRow
+from meteorpi_db.blocks.upload_locks import HeldLock, Patience, UploadLocks
+from meteorpi_db.blocks.uploads import RETRY_SECONDS, Plan, UploadRow
 from meteorpi_db.connections import Transactions
 from meteorpi_db.filestore import FileStore, StoredContent
 from meteorpi_model import utc_datetime_to_milliseconds

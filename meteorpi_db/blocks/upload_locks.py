@@ -16,19 +16,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from meteorpi_db.blocks import uploads
-from meteorpi_db.blocks.uploads import Lock, UploadRow
+from meteorpi_db.blocks.uploads import RETRY_SECONDS, Lock, UploadRow
 from meteorpi_db.connections import Transactions
 from meteorpi_model import utc_datetime_to_milliseconds
 from meteorpi_model.errors import GoneError, LockedError, MeteorError, NotFoundError
 from meteorpi_model.values import Clock
 
 logger = logging.getLogger("meteorpi.db.blocks")
-
-RETRY_SECONDS: Final = 5
-"""When it is worth asking again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,9 @@ from meteorpi_model.errors import LockedError
 FINISHED_MILLISECONDS: Final = 3600 * 1000
 """How long an upload that became an object can be asked for."""
 
+RETRY_SECONDS: Final = 5
+"""When it is worth asking again."""
+
 TAKEN: Final = "another request has gone on with this upload"
 _OVER: Final[dict[str, Any]] = {"lock_owner": "sweep", "locked_at": 0, "expires_at": 0}
 """Of an upload that nobody can go on with, whatever the time is by their clock; until it is swept."""
@@ -176,7 +179,7 @@ def finish(
     # First the turn, then the upload, as everywhere: whoever removes the prefix comes the same way.
     prefixes.take_turn(connection, row.plan.upload.prefix)
     if not keep_lock(connection, row.plan.upload.upload_id, owner, now, now + FINISHED_MILLISECONDS):
-        raise LockedError(TAKEN)
+        raise LockedError(TAKEN, retry_after_seconds=RETRY_SECONDS)
     stored = changes.store(connection, row.plan.upload, row.content_id, facts, terms, now)
     connection.execute(
         insert(_UPLOAD).values(

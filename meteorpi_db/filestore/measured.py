@@ -232,11 +232,13 @@ class _MeasuredReader(ContentReader):
     """A content on its way out; whoever takes it is not what is measured."""
 
     def __init__(self, reader: ContentReader, observer: StoreObserver, seconds: float) -> None:
+        self.chunk_bytes = reader.chunk_bytes
         self._reader = reader
         self._observer: StoreObserver | None = observer
         self._seconds = seconds
 
     def __next__(self) -> bytes:
+        self._reader.chunk_bytes = self.chunk_bytes
         begun = time.perf_counter()
         try:
             return next(self._reader)

@@ -21,8 +21,9 @@ from meteorpi_server.versions import software_version
 
 logger = logging.getLogger("meteorpi.block.health")
 
-ACCOUNTS_SECONDS: Final = 5.0
-"""How long an answer about the accounting server is good: anybody may ask, and each costs it a request."""
+OTHERS_SECONDS: Final = 5.0
+"""How long an answer about the accounting server or the broker is good: anybody may ask, and each costs a
+request."""
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
@@ -45,8 +46,8 @@ def show_readiness() -> ResponseReturnValue:
     found = {
         "database": _look("database", service.register.check),
         "store": _look("store", service.store.check),
-        "accounts": service.memo.get("accounts", ACCOUNTS_SECONDS, lambda: _accounts(service)),
-        "events": service.memo.get("events", ACCOUNTS_SECONDS, lambda: _events(service)),
+        "accounts": service.memo.get("accounts", OTHERS_SECONDS, lambda: _accounts(service)),
+        "events": service.memo.get("events", OTHERS_SECONDS, lambda: _events(service)),
     }
     # Without a broker events are late, and that is all.
     is_ready = all(each["state"] == "ok" for name, each in found.items() if name != "events")

@@ -42,7 +42,7 @@ def require_listenable(service: BlockService, prefix: str, path: str | None) -> 
     if path is not None:
         if _BLOCKS & set(checked_path(path).split("/")):
             raise MethodNotAllowed(valid_methods=["OPTIONS"])
-        policy = (None if place is None else place.read_policy) or service.settings.block_read_policy
+        policy = service.read_policy_of(place)
         if policy == "public":
             return f"address:{request.remote_addr}"
         if policy == "account":

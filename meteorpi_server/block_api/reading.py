@@ -33,7 +33,7 @@ def require_readable(service: BlockService, place: PrefixRow | None, prefix: str
     Raises:
         NotFoundError, NotAuthenticatedError, NotAllowedError: it may not be read.
     """
-    policy = (None if place is None else place.read_policy) or service.settings.block_read_policy
+    policy = service.read_policy_of(place)
     if policy == "public":
         return ""
     link = request.args.get("link")

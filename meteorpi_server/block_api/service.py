@@ -18,6 +18,7 @@ from meteorpi_db.blocks.events import BlockEvent
 from meteorpi_db.blocks.quota import QuotaRule
 from meteorpi_db.blocks.register import BlockRegister
 from meteorpi_db.blocks.resuming import ResumableUploads
+from meteorpi_db.blocks.rows import PrefixRow
 from meteorpi_db.filestore import FileStore
 from meteorpi_db.filestore.measured import MeasuredFileStore, kind_of
 from meteorpi_model import utc_datetime_to_milliseconds
@@ -69,6 +70,11 @@ class BlockService:
         accounts: who knows accounts; None as the settings say.
         store: where bytes are; None as the settings say. What the node itself does for contents (backups,
             verification) sees those of another store only when the setting `block_store` names it.
+        events: wakes those who listen in other processes; None as the settings say.
+        stop: whether the process has to end; None for never.
+
+    Raises:
+        ConfigurationError: the settings lack something, or contradict each other.
     """
 
     def __init__(
@@ -147,6 +153,10 @@ class BlockService:
             max_prefixes=self.settings.block_max_prefixes,
             verifies_names=self.settings.block_verify_names == "blocks",
         )
+
+    def read_policy_of(self, place: PrefixRow | None) -> str:
+        """Who may read below a prefix; one that does not exist looks like one without a policy of its own."""
+        return (None if place is None else place.read_policy) or self.settings.block_read_policy
 
     def upload(self, account: Account, upload: Upload, incoming: Incoming) -> Stored:
         """Take the bytes of an object in; raises as :meth:`Receiver.receive`."""

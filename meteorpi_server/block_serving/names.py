@@ -186,11 +186,11 @@ FOREIGN_VARIABLES: Final = frozenset({"BLOCK_SIZE"})
 def option_called(name: str) -> Option | None:
     """The option that `name` stands for, however it is written; that of a secret also for its file."""
     written = name.replace("_", "-")
-    written = SPELLINGS.get(written, written)
-    if written in OPTIONS:
-        return OPTIONS[written]
-    base = OPTIONS.get(SPELLINGS.get(written.removesuffix(FILE_SUFFIX), written.removesuffix(FILE_SUFFIX)))
-    return base if base is not None and base.is_secret else None
+    for each in (written, written.removesuffix(FILE_SUFFIX)):
+        option = OPTIONS.get(SPELLINGS.get(each, each))
+        if option is not None and (each == written or option.is_secret):
+            return option
+    return None
 
 
 def is_of_file(name: str) -> bool:

@@ -121,6 +121,15 @@ def test_nothing_of_a_store_is_left_out() -> None:
     assert whole <= vars(MeasuredFileStore).keys()
 
 
+def test_a_measured_content_comes_in_the_chunks_that_are_wanted() -> None:
+    store, content_id = MeasuredFileStore(MemoryFileStore(), Observed()), UUID(int=1)
+    store.put(content_id, [b"x" * 100_000])
+
+    with store.open(content_id) as reader:
+        reader.chunk_bytes = 1000
+        assert len(next(reader)) == 1000
+
+
 @pytest.mark.contract("K-171")
 def test_what_a_store_does_is_counted() -> None:
     observed = Observed()
